@@ -1,0 +1,2 @@
+//! loqa-cli
+fn main() {}

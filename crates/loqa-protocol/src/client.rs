@@ -1,0 +1,93 @@
+//! What a client that holds the operator's credentials may ask a running hub:
+//! `loqa ask`, `loqa nodes`. The HTTP API answers the same shapes.
+
+use crate::engine::{Capability, EngineKind};
+use crate::{Failure, InstanceId, LatencySplit, SessionId, ToolCall, TurnClass, TurnId};
+use serde::{Deserialize, Serialize};
+
+/// One typed turn.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskRequest {
+    /// What the user typed.
+    pub text: String,
+    /// Continue this session, or `None` for a new one.
+    pub session: Option<SessionId>,
+    /// Whether the answer is spoken as well.
+    pub speak: bool,
+}
+
+/// How the turn went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum AskReply {
+    /// The turn ended; `failure` says whether well.
+    Turn(TurnReport),
+    /// The turn could not begin.
+    Refused {
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// A whole turn in one object, for people and scripts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TurnReport {
+    /// The session.
+    pub session: SessionId,
+    /// The turn.
+    pub turn: TurnId,
+    /// What was heard or typed.
+    pub transcript: String,
+    /// Class for the figures.
+    pub class: TurnClass,
+    /// The tool that was called, if any.
+    pub tool: Option<ToolCall>,
+    /// What was answered.
+    pub reply: String,
+    /// `None` when no sound was made.
+    pub latency_ms: Option<LatencySplit>,
+    /// Set when the turn failed.
+    pub failure: Option<Failure>,
+}
+
+/// State of one engine, as the registry sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeState {
+    /// Said hello, loads its model.
+    Starting,
+    /// Announced and alive.
+    Ready,
+    /// Takes no new work.
+    Draining,
+    /// Silent for too long, or exited.
+    Dead,
+}
+
+/// One row of `loqa nodes`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeInfo {
+    /// Which engine.
+    pub instance: InstanceId,
+    /// What kind.
+    pub kind: EngineKind,
+    /// Program and version.
+    pub program: String,
+    /// Machine.
+    pub node: String,
+    /// Process id on that machine.
+    pub pid: u32,
+    /// State.
+    pub state: NodeState,
+    /// What it can do.
+    pub capabilities: Vec<Capability>,
+    /// Work in progress at the last heartbeat.
+    pub busy: u32,
+    /// Resident memory at the last heartbeat, in bytes.
+    pub rss_bytes: u64,
+    /// Milliseconds since the last sign of life.
+    pub last_seen_ms: u64,
+}

@@ -1,0 +1,183 @@
+//! Every bus subject, spelled once. `docs/protocol.md` is checked against
+//! [`CATALOG`]; bus permissions are built from the same functions.
+
+use crate::id::{InstanceId, SessionId, WorkId, is_token};
+
+/// Engine → hub: [`crate::engine::EngineHello`], answered with [`crate::engine::HubAnswer`].
+pub const ENGINE_HELLO: &str = "loqa.engine.hello";
+/// Engine → hub: [`crate::engine::EngineAnnounce`], answered with [`crate::engine::HubAnswer`].
+pub const ENGINE_ANNOUNCE: &str = "loqa.engine.announce";
+/// Engine → hub: [`crate::engine::Heartbeat`], not answered.
+pub const ENGINE_HEARTBEAT: &str = "loqa.engine.heartbeat";
+/// Operator → hub: [`crate::client::AskRequest`], answered with [`crate::client::AskReply`].
+pub const HUB_ASK: &str = "loqa.hub.ask";
+/// Operator → hub: empty, answered with a list of [`crate::client::NodeInfo`].
+pub const HUB_NODES: &str = "loqa.hub.nodes";
+/// Hub → hub: the readiness nonce.
+pub const HUB_NONCE: &str = "loqa.hub.nonce";
+
+/// Queue group of all workers; NATS gives each request to one member.
+pub const WORKERS: &str = "workers";
+
+/// Hub → one engine: [`crate::engine::Control`].
+#[must_use]
+pub fn engine_control(instance: &InstanceId) -> String {
+    format!("loqa.engine.control.{instance}")
+}
+
+/// Hub → a worker with this capability (`stt.whisper`): the request that opens work.
+/// `None` when the capability is not `kind.model` in subject tokens.
+#[must_use]
+pub fn work(capability: &str) -> Option<String> {
+    let (kind, model) = capability.split_once('.')?;
+    (is_token(kind) && is_token(model)).then(|| format!("loqa.work.{capability}"))
+}
+
+/// Hub → one engine: PCM frames of one utterance.
+#[must_use]
+pub fn audio(instance: &InstanceId, work: &WorkId) -> String {
+    format!("loqa.audio.{instance}.{work}")
+}
+
+/// All audio for one engine: what it subscribes to.
+#[must_use]
+pub fn audio_all(instance: &InstanceId) -> String {
+    format!("loqa.audio.{instance}.*")
+}
+
+/// Hub → observers: [`crate::TimedEvent`] of one session.
+#[must_use]
+pub fn session_events(session: &SessionId) -> String {
+    format!("loqa.event.{session}")
+}
+
+/// Inbox prefix of an identity; replies to it go nowhere else.
+#[must_use]
+pub fn inbox_prefix(identity: &str) -> String {
+    format!("_INBOX.{identity}")
+}
+
+/// How much a message matters, which decides its transport.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// Published once; may be lost.
+    FireAndForget,
+    /// Request with a deadline; the sender knows whether it arrived.
+    Request,
+    /// Request whose reply subject receives a stream, ended by a marked last message.
+    Stream,
+}
+
+impl Delivery {
+    /// The word used in `docs/protocol.md`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::FireAndForget => "fire-and-forget",
+            Self::Request => "request",
+            Self::Stream => "stream",
+        }
+    }
+}
+
+/// One row of the catalogue.
+#[derive(Debug, Clone, Copy)]
+pub struct SubjectSpec {
+    /// Subject with `<name>` for the variable tokens.
+    pub pattern: &'static str,
+    /// Who sends to whom.
+    pub direction: &'static str,
+    /// Rust type of the payload, and of the reply where there is one.
+    pub payload: &'static str,
+    /// How it is delivered.
+    pub delivery: Delivery,
+}
+
+/// Every subject that Loqa uses.
+pub const CATALOG: &[SubjectSpec] = &[
+    SubjectSpec {
+        pattern: ENGINE_HELLO,
+        direction: "engine → hub",
+        payload: "EngineHello → HubAnswer",
+        delivery: Delivery::Request,
+    },
+    SubjectSpec {
+        pattern: ENGINE_ANNOUNCE,
+        direction: "engine → hub",
+        payload: "EngineAnnounce → HubAnswer",
+        delivery: Delivery::Request,
+    },
+    SubjectSpec {
+        pattern: ENGINE_HEARTBEAT,
+        direction: "engine → hub",
+        payload: "Heartbeat",
+        delivery: Delivery::FireAndForget,
+    },
+    SubjectSpec {
+        pattern: "loqa.engine.control.<instance>",
+        direction: "hub → engine",
+        payload: "Control → ControlAnswer",
+        delivery: Delivery::Request,
+    },
+    SubjectSpec {
+        pattern: "loqa.work.stt.<model>",
+        direction: "hub → one worker",
+        payload: "SttRequest → SttReply…",
+        delivery: Delivery::Stream,
+    },
+    SubjectSpec {
+        pattern: "loqa.work.llm.<model>",
+        direction: "hub → one worker",
+        payload: "LlmRequest → LlmReply…",
+        delivery: Delivery::Stream,
+    },
+    SubjectSpec {
+        pattern: "loqa.work.tts.<model>",
+        direction: "hub → one worker",
+        payload: "TtsRequest → TtsReply… and PCM chunks",
+        delivery: Delivery::Stream,
+    },
+    SubjectSpec {
+        pattern: "loqa.audio.<instance>.<work>",
+        direction: "hub → engine",
+        payload: "PCM frames, then an end marker",
+        delivery: Delivery::FireAndForget,
+    },
+    SubjectSpec {
+        pattern: "loqa.event.<session>",
+        direction: "hub → observers",
+        payload: "TimedEvent",
+        delivery: Delivery::FireAndForget,
+    },
+    SubjectSpec {
+        pattern: HUB_ASK,
+        direction: "operator → hub",
+        payload: "AskRequest → AskReply",
+        delivery: Delivery::Request,
+    },
+    SubjectSpec {
+        pattern: HUB_NODES,
+        direction: "operator → hub",
+        payload: "empty → [NodeInfo]",
+        delivery: Delivery::Request,
+    },
+    SubjectSpec {
+        pattern: HUB_NONCE,
+        direction: "hub → hub",
+        payload: "readiness nonce, raw bytes",
+        delivery: Delivery::FireAndForget,
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_capability_becomes_a_subject_only_as_two_tokens() {
+        assert_eq!(work("stt.whisper").as_deref(), Some("loqa.work.stt.whisper"));
+        for bad in ["stt", "stt.", ".x", "stt.a.b", "stt.>", "stt.*", "STT.x", ""] {
+            assert_eq!(work(bad), None, "{bad} must not widen a subject");
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! loqa-llm
+fn main() {}

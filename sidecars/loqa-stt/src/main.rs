@@ -1,0 +1,2 @@
+//! loqa-stt
+fn main() {}

@@ -1,0 +1,2 @@
+//! loqa-tts
+fn main() {}
