@@ -20,6 +20,7 @@ pub struct AskRequest {
 /// How the turn went.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+#[expect(clippy::large_enum_variant, reason = "one per turn, and the large variant is the usual one")]
 pub enum AskReply {
     /// The turn ended; `failure` says whether well.
     Turn(TurnReport),
