@@ -1,0 +1,172 @@
+//! Who may say and hear what. Allow-lists only: what is not listed is refused by
+//! the server itself.
+
+use crate::BusError;
+use loqa_protocol::{InstanceId, id::is_token, subject};
+
+/// The subjects of one identity. Its own inbox `_INBOX.<identity>.>` is added by
+/// the server when the identity is created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permissions {
+    /// Subjects it may publish to.
+    pub publish: Vec<String>,
+    /// Subjects it may subscribe to; `subject queue` allows only that queue group.
+    pub subscribe: Vec<String>,
+    /// Whether it may answer requests that reached it, on their reply subjects,
+    /// for ten minutes each.
+    pub responses: bool,
+}
+
+impl Permissions {
+    /// The hub: everything that `docs/protocol.md` gives to it, nothing more.
+    #[must_use]
+    pub fn hub() -> Self {
+        Self {
+            publish: vec![
+                "loqa.engine.control.*".to_owned(),
+                "loqa.work.*.*".to_owned(),
+                "loqa.audio.*.*".to_owned(),
+                "loqa.event.*".to_owned(),
+                subject::HUB_NONCE.to_owned(),
+            ],
+            subscribe: vec![
+                subject::ENGINE_HELLO.to_owned(),
+                subject::ENGINE_ANNOUNCE.to_owned(),
+                subject::ENGINE_HEARTBEAT.to_owned(),
+                subject::HUB_ASK.to_owned(),
+                subject::HUB_NODES.to_owned(),
+                subject::HUB_NONCE.to_owned(),
+                "loqa.event.*".to_owned(),
+            ],
+            responses: true,
+        }
+    }
+
+    /// One engine process: its own control and audio, and work for its one
+    /// capability, which it can take as a member of the queue group only.
+    /// A capability that is no pair of tokens gives no work subject.
+    #[must_use]
+    pub fn engine(instance: &InstanceId, capability: &str) -> Self {
+        let mut subscribe = vec![subject::engine_control(instance), subject::audio_all(instance)];
+        if let Some(work) = subject::work(capability) {
+            subscribe.push(format!("{work} {}", subject::WORKERS));
+        }
+        Self {
+            publish: vec![
+                subject::ENGINE_HELLO.to_owned(),
+                subject::ENGINE_ANNOUNCE.to_owned(),
+                subject::ENGINE_HEARTBEAT.to_owned(),
+            ],
+            subscribe,
+            responses: true,
+        }
+    }
+
+    /// `loqa ask`, `loqa nodes` and observers: asks the hub, listens to events.
+    #[must_use]
+    pub fn operator() -> Self {
+        Self {
+            publish: vec![subject::HUB_ASK.to_owned(), subject::HUB_NODES.to_owned()],
+            subscribe: vec!["loqa.event.*".to_owned()],
+            responses: false,
+        }
+    }
+
+    /// The supervisor's own identity: it says a nonce and hears it.
+    pub(crate) fn supervisor() -> Self {
+        Self {
+            publish: vec![subject::HUB_NONCE.to_owned()],
+            subscribe: vec![subject::HUB_NONCE.to_owned()],
+            responses: false,
+        }
+    }
+
+    /// Refuses what would widen an identity beyond `loqa.` or break out of the
+    /// configuration file that the lists are written to.
+    pub(crate) fn check(&self, identity: &str) -> Result<(), BusError> {
+        let refuse = |reason: String| {
+            Err(BusError::InvalidIdentity { identity: identity.to_owned(), reason })
+        };
+        if !is_token(identity) {
+            return refuse("not a subject token, [a-z0-9_-]{1,64} is allowed".to_owned());
+        }
+        for entry in &self.publish {
+            if !is_own_subject(entry) {
+                return refuse(format!("may not publish to `{entry}`"));
+            }
+        }
+        for entry in &self.subscribe {
+            let (pattern, queue) = match entry.split_once(' ') {
+                Some((pattern, queue)) => (pattern, Some(queue)),
+                None => (entry.as_str(), None),
+            };
+            if !is_own_subject(pattern) || queue.is_some_and(|queue| !is_token(queue)) {
+                return refuse(format!("may not subscribe to `{entry}`"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `loqa.` and at least one literal token more, then tokens, `*`, or a last `>`.
+fn is_own_subject(pattern: &str) -> bool {
+    let mut tokens = pattern.split('.').peekable();
+    if tokens.next() != Some("loqa") || !tokens.next().is_some_and(is_token) {
+        return false;
+    }
+    while let Some(token) = tokens.next() {
+        let last = tokens.peek().is_none();
+        if !(is_token(token) || token == "*" || (token == ">" && last)) {
+            return false;
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_subjects_below_a_literal_loqa_prefix_are_accepted() {
+        let with = |entry: &str| Permissions {
+            publish: vec![entry.to_owned()],
+            subscribe: vec![entry.to_owned()],
+            responses: false,
+        };
+        for good in ["loqa.hub.ask", "loqa.work.*.*", "loqa.audio.e-1.>", "loqa.event.*"] {
+            assert!(with(good).check("x").is_ok(), "{good}");
+        }
+        for bad in [
+            ">", "*", "loqa", "loqa.", "loqa.>", "loqa.*", "loqa.*.hello", "_INBOX.>", "_INBOX.hub.>",
+            "$SYS.>", "loqa.a b", "loqa.hub.\"x", "loqa.hub.>.x", "loqa..x", "LOQA.x", "loqa.hub.x\n", "",
+        ] {
+            assert!(with(bad).check("x").is_err(), "{bad:?} must not reach the configuration");
+        }
+        for bad in ["", "A", "a.b", "a b", "*", ">", "a\"b"] {
+            assert!(Permissions::operator().check(bad).is_err(), "{bad:?} is no identity");
+        }
+    }
+
+    #[test]
+    fn every_built_in_role_passes_its_own_check() {
+        let instance = InstanceId::from_bits(7);
+        for role in [
+            Permissions::hub(),
+            Permissions::engine(&instance, "stt.whisper"),
+            Permissions::operator(),
+            Permissions::supervisor(),
+        ] {
+            role.check("someone").unwrap();
+        }
+    }
+
+    #[test]
+    fn a_malformed_capability_gives_no_work_subject() {
+        let instance = InstanceId::from_bits(7);
+        for bad in ["stt", "stt.>", "*.*", "stt.a.b"] {
+            let permissions = Permissions::engine(&instance, bad);
+            assert!(permissions.subscribe.iter().all(|s| !s.starts_with("loqa.work")), "{bad}");
+        }
+    }
+}
