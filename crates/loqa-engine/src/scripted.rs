@@ -1,0 +1,1 @@
+//! An engine whose answers are written in its boot settings.
