@@ -42,7 +42,7 @@ pub struct ToolCall {
 }
 
 /// What a tool call brought.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ToolOutcome {
     /// What to say to the user, ready to be spoken. Empty: the planner words it.
