@@ -12,8 +12,9 @@ use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
 use loqa_protocol::{header, subject::inbox_prefix};
 use serde::{Serialize, de::DeserializeOwned};
+use std::collections::HashMap;
 use std::str::FromStr as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -29,11 +30,15 @@ const RECONNECT_PATIENCE: Duration = Duration::from_secs(1);
 const MAX_RECONNECT_DELAY: Duration = Duration::from_millis(100);
 /// How long a message may wait for room in the client's queue.
 const QUEUE_PATIENCE: Duration = Duration::from_secs(2);
+/// How often the inbox looks whether the connection is still used. Chosen: a closed
+/// connection that lingers this long does no harm.
+const IDLE_CHECK: Duration = Duration::from_secs(1);
 /// Messages of one reply stream that may wait unread. Chosen: a whole spoken reply
 /// at 20 ms a chunk, ten times over.
 const REPLY_CAPACITY: usize = 1024;
-/// Messages that async-nats may hold before the pump of a subscription takes them.
-const PUMP_CAPACITY: usize = 1024;
+/// Messages that async-nats may hold before a pump takes them. The pumps never wait,
+/// so this only bounds what a starved runtime can pile up.
+const PUMP_CAPACITY: usize = 16_384;
 
 /// A connection to the bus. Cloning shares it; the last clone closes it.
 #[derive(Clone)]
@@ -44,6 +49,7 @@ pub struct Bus {
 
 struct Shared {
     identity: String,
+    inbox: Arc<Inbox>,
     connection: watch::Sender<Connection>,
     dropped: AtomicU64,
     refusals: AtomicU64,
@@ -66,6 +72,7 @@ impl Bus {
         let (connection, _) = watch::channel(Connection { connected: true, epoch: 0 });
         let shared = Arc::new(Shared {
             identity: credentials.identity.clone(),
+            inbox: Arc::new(Inbox::new(&credentials.identity)),
             connection,
             dropped: AtomicU64::new(0),
             refusals: AtomicU64::new(0),
@@ -97,6 +104,11 @@ impl Bus {
                 }
                 _ => BusError::Unreachable { url: credentials.url.clone(), reason: error.to_string() },
             })?;
+        let replies = client
+            .subscribe(format!("{}.>", shared.inbox.prefix))
+            .await
+            .map_err(|_| BusError::InvalidSubject(shared.inbox.prefix.clone()))?;
+        shared.inbox.pump(replies);
         Ok(Self { client, shared })
     }
 
@@ -157,28 +169,15 @@ impl Bus {
     ) -> Result<Message, BusError> {
         let ends = Instant::now() + deadline;
         let headers = headers_with_trace(subject, headers)?;
-        let size = payload.len();
         let mut breaks = self.await_connection(deadline).await?;
-        let mut request = async_nats::Request::new().payload(payload).timeout(None);
-        if let Some(headers) = headers {
-            request = request.headers(headers);
-        }
+        let mut waiting = self.shared.inbox.register(subject, 1);
+        let exchange = async {
+            self.send(subject, Some(&waiting.reply), headers, payload).await?;
+            waiting.next(subject).await
+        };
         tokio::select! {
             biased;
-            answer = self.client.send_request(subject.to_owned(), request) => match answer {
-                Ok(message) => Ok(Message::from(message)),
-                Err(error) => Err(match error.kind() {
-                    async_nats::RequestErrorKind::NoResponders => {
-                        BusError::NoResponders { subject: subject.to_owned() }
-                    }
-                    async_nats::RequestErrorKind::InvalidSubject => {
-                        BusError::InvalidSubject(subject.to_owned())
-                    }
-                    async_nats::RequestErrorKind::MaxPayloadExceeded => self.too_large(subject, size),
-                    async_nats::RequestErrorKind::TimedOut
-                    | async_nats::RequestErrorKind::Other => BusError::Disconnected,
-                }),
-            },
+            answer = exchange => answer,
             () = breaks.wait() => Err(BusError::Disconnected),
             () = tokio::time::sleep_until(ends) => {
                 Err(BusError::DeadlineExceeded { subject: subject.to_owned(), deadline })
@@ -196,10 +195,9 @@ impl Bus {
         let payload = encode(subject, message)?;
         let headers = headers_with_trace(subject, &[])?;
         let breaks = self.await_connection(RECONNECT_PATIENCE).await?;
-        let inbox = self.client.new_inbox();
-        let replies = self.subscribe(&inbox, None, REPLY_CAPACITY).await?;
-        self.enqueue(subject, Some(&inbox), headers, payload).await?;
-        Ok(ReplyStream { subject: subject.to_owned(), replies, breaks })
+        let waiting = self.shared.inbox.register(subject, REPLY_CAPACITY);
+        self.enqueue(subject, Some(&waiting.reply), headers, payload).await?;
+        Ok(ReplyStream { subject: subject.to_owned(), waiting, breaks })
     }
 
     /// Listens to a subject, as a member of a queue group when one is named. At most
@@ -358,8 +356,11 @@ impl Shared {
                 connection.connected = false;
                 connection.epoch += 1;
             }),
+            // async-nats dropped something before a pump saw it, and does not say
+            // what. Every exchange under way may have a gap, as after a break.
             Event::SlowConsumer(_) => {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
+                self.connection.send_modify(|connection| connection.epoch += 1);
             }
             Event::ServerError(error) => {
                 self.refusals.fetch_add(1, Ordering::Relaxed);
@@ -447,7 +448,7 @@ impl From<async_nats::Message> for Message {
 /// Answers to one request. Dropping it ends the subscription.
 pub struct ReplyStream {
     subject: String,
-    replies: Subscription,
+    waiting: Waiting,
     breaks: Breaks,
 }
 
@@ -455,7 +456,7 @@ impl ReplyStream {
     /// The next answer. After an error the stream is of no more use, except after
     /// [`BusError::DeadlineExceeded`], which only says that nothing came yet.
     pub async fn next(&mut self, deadline: Duration) -> Result<Message, BusError> {
-        let dropped = self.replies.dropped();
+        let dropped = self.waiting.dropped.load(Ordering::Relaxed);
         if dropped > 0 {
             // A gap in the stream cannot be repaired; say so before handing out what
             // came after it.
@@ -463,18 +464,109 @@ impl ReplyStream {
         }
         tokio::select! {
             biased;
-            message = self.replies.messages.recv() => match message {
-                Some(message) if message.no_responders => {
-                    Err(BusError::NoResponders { subject: self.subject.clone() })
-                }
-                Some(message) => Ok(message),
-                None => Err(BusError::Disconnected),
-            },
+            message = self.waiting.next(&self.subject) => message,
             () = self.breaks.wait() => Err(BusError::Disconnected),
             () = tokio::time::sleep(deadline) => {
                 Err(BusError::DeadlineExceeded { subject: self.subject.clone(), deadline })
             }
         }
+    }
+}
+
+/// Where answers arrive: one subscription for all requests and streams of the
+/// connection, told apart by the last token of the reply subject.
+///
+/// The reply subject also holds the subject that was asked:
+/// `_INBOX.<who asks>.<subject without loqa.>.<random token>`. So the server can
+/// allow answers by a fixed list (who may hear `loqa.work.stt.whisper` may publish to
+/// `_INBOX.*.work.stt.whisper.*`). The server's own `allow_responses` would be
+/// narrower, but it forgets all open requests whenever the configuration is
+/// reloaded, which would cut streams each time an identity is added.
+struct Inbox {
+    prefix: String,
+    waiting: Mutex<HashMap<String, Slot>>,
+}
+
+struct Slot {
+    sender: mpsc::Sender<Message>,
+    dropped: Arc<AtomicU64>,
+}
+
+/// One registered request; unregisters itself when dropped.
+struct Waiting {
+    reply: String,
+    token: String,
+    messages: mpsc::Receiver<Message>,
+    dropped: Arc<AtomicU64>,
+    inbox: Arc<Inbox>,
+}
+
+impl Inbox {
+    fn new(identity: &str) -> Self {
+        Self { prefix: inbox_prefix(identity), waiting: Mutex::default() }
+    }
+
+    fn slots(&self) -> MutexGuard<'_, HashMap<String, Slot>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn register(self: &Arc<Self>, subject: &str, capacity: usize) -> Waiting {
+        let (sender, messages) = mpsc::channel(capacity);
+        let dropped = Arc::new(AtomicU64::new(0));
+        // Random, not counted: who has seen one reply subject cannot tell the next.
+        let token = hex::encode(rand::random::<[u8; 16]>());
+        let asked = subject.strip_prefix("loqa.").unwrap_or(subject);
+        let reply = format!("{}.{asked}.{token}", self.prefix);
+        self.slots().insert(token.clone(), Slot { sender, dropped: Arc::clone(&dropped) });
+        Waiting { reply, token, messages, dropped, inbox: Arc::clone(self) }
+    }
+
+    /// Hands answers to whoever waits for them, until the last [`Bus`] is dropped.
+    fn pump(self: &Arc<Self>, mut replies: async_nats::Subscriber) {
+        let inbox = Arc::downgrade(self);
+        tokio::spawn(async move {
+            // The subscriber keeps the connection open, so the pump looks now and
+            // then whether anybody still uses it.
+            loop {
+                let message = timeout(IDLE_CHECK, replies.next()).await;
+                let Some(inbox) = inbox.upgrade() else { break };
+                match message {
+                    Ok(Some(message)) => inbox.deliver(message),
+                    Ok(None) => break,
+                    Err(_) => {}
+                }
+            }
+        });
+    }
+
+    fn deliver(&self, message: async_nats::Message) {
+        let slots = self.slots();
+        let token = message.subject.rsplit('.').next().unwrap_or_default();
+        // Nobody there: an answer that came after its deadline.
+        let Some(slot) = slots.get(token) else { return };
+        if let Err(mpsc::error::TrySendError::Full(message)) = slot.sender.try_send(message.into())
+            && slot.dropped.fetch_add(1, Ordering::Relaxed) == 0
+        {
+            tracing::warn!(subject = %message.subject, "slow reader of a reply stream");
+        }
+    }
+}
+
+impl Waiting {
+    async fn next(&mut self, subject: &str) -> Result<Message, BusError> {
+        match self.messages.recv().await {
+            Some(message) if message.no_responders => {
+                Err(BusError::NoResponders { subject: subject.to_owned() })
+            }
+            Some(message) => Ok(message),
+            None => Err(BusError::Disconnected),
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.inbox.slots().remove(&self.token);
     }
 }
 

@@ -12,8 +12,9 @@ pub struct Permissions {
     pub publish: Vec<String>,
     /// Subjects it may subscribe to; `subject queue` allows only that queue group.
     pub subscribe: Vec<String>,
-    /// Whether it may answer requests that reached it, on their reply subjects,
-    /// for ten minutes each.
+    /// Whether it may answer requests on the subjects it subscribes to: whoever
+    /// hears `loqa.hub.ask` may publish to `_INBOX.*.hub.ask.*`, where the answers
+    /// to exactly these requests go.
     pub responses: bool,
 }
 
@@ -79,6 +80,29 @@ impl Permissions {
             subscribe: vec![subject::HUB_NONCE.to_owned()],
             responses: false,
         }
+    }
+
+    /// All that it may publish to: its list, and where answers go.
+    pub(crate) fn publish_list(&self) -> Vec<String> {
+        let mut list = self.publish.clone();
+        if self.responses {
+            list.extend(self.subscribe.iter().filter_map(|entry| {
+                let pattern = entry.split(' ').next()?;
+                let asked = pattern.strip_prefix("loqa.")?;
+                Some(match asked.strip_suffix(".>") {
+                    Some(_) => format!("_INBOX.*.{asked}"),
+                    None => format!("_INBOX.*.{asked}.*"),
+                })
+            }));
+        }
+        list
+    }
+
+    /// All that it may subscribe to: its list, and its own inbox.
+    pub(crate) fn subscribe_list(&self, identity: &str) -> Vec<String> {
+        let mut list = self.subscribe.clone();
+        list.push(format!("{}.>", subject::inbox_prefix(identity)));
+        list
     }
 
     /// Refuses what would widen an identity beyond `loqa.` or break out of the
