@@ -25,6 +25,11 @@ use loqa_protocol::{ErrorCode, Failure, Hop, ToolCall, ToolOutcome, TurnClass, T
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+#[cfg(test)]
+mod invariants;
+#[cfg(test)]
+mod tests;
+
 /// How a turn is run: who may answer and how long each hop may take.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TurnSettings {
@@ -300,6 +305,8 @@ struct Speech {
     finish_due: Option<Instant>,
     /// Why the rest of the answer is text only.
     lost: Option<Failure>,
+    /// Nothing is being played any more.
+    is_silenced: bool,
 }
 
 impl Turn {
@@ -416,7 +423,7 @@ impl Turn {
                 }
             }
             Input::FirstSound => {
-                if self.speech.clauses > 0 && !self.speech.heard {
+                if self.speech.clauses > 0 && !self.speech.heard && self.speech.lost.is_none() {
                     self.speech.heard = true;
                     self.speech.first_due = None;
                     self.emit(TurnEvent::FirstSound);
@@ -791,8 +798,7 @@ impl Turn {
     fn answer_complete(&mut self, now: Instant) {
         self.phase = Phase::Answered;
         self.answer_due = None;
-        let nothing_to_hear =
-            self.speech.clauses == 0 || (self.speech.lost.is_some() && !self.speech.heard);
+        let nothing_to_hear = self.speech.clauses == 0 || self.speech.is_silenced;
         if nothing_to_hear {
             self.end_as_it_went();
             return;
@@ -833,7 +839,7 @@ impl Turn {
         let output_is_gone = failure.hop == Hop::Output;
         if output_is_gone || !self.speech.heard {
             self.actions.push(Action::StopSpeaking);
-            self.speech.heard = false;
+            self.speech.is_silenced = true;
         }
         self.speech.lost = Some(failure);
         if matches!(self.phase, Phase::Answered) {
@@ -972,7 +978,7 @@ impl Turn {
             self.actions.push(Action::Cancel { hop: Hop::Tts });
         }
         self.actions.push(Action::StopSpeaking);
-        self.speech.heard = false;
+        self.speech.is_silenced = true;
         self.speech.lost.get_or_insert(failure);
         self.answer_complete(now);
     }
@@ -1026,7 +1032,7 @@ impl Turn {
     }
 
     fn stop_speech(&mut self) {
-        if self.speech.clauses == 0 {
+        if self.speech.clauses == 0 || self.speech.is_silenced {
             return;
         }
         if self.speech.spoken < self.speech.clauses && self.speech.lost.is_none() {
