@@ -120,7 +120,7 @@ impl Parser {
         loop {
             let start = self.at;
             let alternative = self.sequence(depth + 1)?;
-            if alternative.is_empty() {
+            if alternative.is_empty() && self.peek().is_some() {
                 return Err(Fault {
                     column: start + 1,
                     message: format!("an alternative of the group `{open}…{close}` is empty"),

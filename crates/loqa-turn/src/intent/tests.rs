@@ -236,7 +236,7 @@ fn every_faulty_template_is_reported() {
     let errors = IntentIndex::compile(&[IntentDecl { tool: "t.x".to_owned(), say }]).unwrap_err();
     let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
     expect![[r#"
-        t.x: `bad (`, column 6: an alternative of the group `(…)` is empty; use `[…]` for what may be left out
+        t.x: `bad (`, column 5: `(` is never closed; add `)`
         t.x: `{y:nothing} too`, column 1: `nothing` is no slot type; write duration, number, time, text or choices such as `{colour:red|light blue}`"#]].assert_eq(&texts.join("\n"));
 }
 
@@ -432,10 +432,10 @@ mod random {
         let and = if with_and { " and " } else { " " };
         match n {
             0..20 => SMALL[n as usize].to_owned(),
-            20..100 if n % 10 == 0 => TENS[n as usize / 10].to_owned(),
+            20..100 if n.is_multiple_of(10) => TENS[n as usize / 10].to_owned(),
             20..100 => format!("{}-{}", TENS[n as usize / 10], SMALL[n as usize % 10]),
             100..1_000 => {
-                let rest = if n % 100 == 0 { String::new() } else { format!("{and}{}", in_words(n % 100, with_and)) };
+                let rest = if n.is_multiple_of(100) { String::new() } else { format!("{and}{}", in_words(n % 100, with_and)) };
                 format!("{} hundred{rest}", SMALL[n as usize / 100])
             }
             _ => {
