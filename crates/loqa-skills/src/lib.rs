@@ -1,1 +1,75 @@
-//! loqa-skills
+//! Skills: reading their manifests, deciding what they may do, running them.
+//!
+//! A skill is a WASM module in an Extism sandbox. It reaches the outside only through
+//! [`HostFunction`]s, and every one of them passes [`authorize::Gate::authorize`].
+//! What it keeps and its timers lie in SQLite and survive a restart.
+//!
+//! Deliberately absent: async (calls block, the hub runs them on a blocking thread),
+//! WASI, Extism's HTTP, and any knowledge of turns beyond their ids.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test"))]
+
+pub mod authorize;
+pub mod clock;
+mod host;
+pub mod host_call;
+pub mod manifest;
+mod module;
+pub mod permission;
+pub mod schema;
+mod skill;
+mod store;
+mod watchdog;
+
+pub use clock::{Clock, SystemClock};
+pub use host::{DueTimer, Effects, Invocation, SkillEvent, SkillHost, SkillHostOptions};
+pub use host_call::HostFunction;
+pub use manifest::{Manifest, ManifestFaults, TIMER_ELAPSED};
+pub use permission::{Permission, Scope};
+pub use skill::{DEFAULT_BUDGET, SkillInfo, SkillState};
+pub use store::StoreError;
+
+use authorize::Gate;
+use std::path::PathBuf;
+use std::sync::Arc;
+use store::Store;
+
+/// What all skills of a host share.
+struct Shared {
+    store: Store,
+    gate: Gate,
+    effects: Arc<dyn Effects>,
+    clock: Arc<dyn Clock>,
+}
+
+/// Why the host or a skill cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum SkillError {
+    /// The store cannot be used; nothing was loaded.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The thread that stops runaway skills cannot be started.
+    #[error("start the skill watchdog: {0}")]
+    Watchdog(std::io::Error),
+    /// A file of the skill cannot be read; check the path.
+    #[error("read `{path}`: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The manifest has faults; each says what to write instead.
+    #[error("skill manifest is refused:\n{0}")]
+    Manifest(#[from] ManifestFaults),
+    /// The module cannot be used; the text says what helps.
+    #[error("skill `{skill}`, module `{path}`: {reason}")]
+    Module {
+        /// Name of the skill.
+        skill: String,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what helps.
+        reason: String,
+    },
+}

@@ -1,0 +1,370 @@
+//! The gate. Every effect of a skill passes [`Gate::authorize`]: declared in the
+//! manifest ∩ granted by the user ∩ allowed by the host's policy, denied otherwise.
+//!
+//! The answer is an [`Authorized`] token that only this module can make, and the
+//! code that performs effects takes it as an argument: an effect without a decision
+//! does not compile. Each decision goes to the [`AuditSink`] before the effect.
+
+use crate::permission::{Permission, Requested, Scope, ScopeValue, Tier};
+use loqa_protocol::{SessionId, TurnId};
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+
+/// Who wants to do something, and on whose behalf.
+#[derive(Debug, Clone)]
+pub struct Actor {
+    /// Name of the skill.
+    pub skill: String,
+    /// Version of the skill.
+    pub version: String,
+    /// SHA-256 of the module that runs, in hex.
+    pub module: String,
+    /// Counts up with every call into a skill since the host was opened.
+    pub invocation: u64,
+    /// The session and turn that called it; `None` for an event.
+    pub turn: Option<(SessionId, TurnId)>,
+}
+
+/// What one host call would use of its permission.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage<'a> {
+    /// Bytes written by this call, or stored in all after it (`kv:store`).
+    pub bytes: u64,
+    /// Characters spoken or shown.
+    pub chars: u64,
+    /// How many there are after the call, for counted things.
+    pub count: u64,
+    /// Topic below the skill's prefix.
+    pub topic: Option<&'a str>,
+    /// Whether the call makes sense only while a turn runs.
+    pub in_turn: bool,
+    /// Whether the call counts against a rate.
+    pub rated: bool,
+}
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $name:ident => $text:literal,)+) => {
+        /// Why a decision fell as it did. Closed: the audit stores the text form.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Reason {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Reason {
+            /// The stable text form.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)+ }
+            }
+
+            /// One sentence from the declaration.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),+),)+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Declared, granted and within the scope.
+    Granted => "granted",
+    /// The manifest does not ask for this permission.
+    NotDeclared => "not_declared",
+    /// The user has not granted this permission.
+    NotGranted => "not_granted",
+    /// The host's policy never allows this permission to such a skill.
+    Policy => "policy",
+    /// The call goes beyond the scope of the permission.
+    OutOfScope => "out_of_scope",
+    /// The call is allowed, but not so often.
+    RateExceeded => "rate_exceeded",
+    /// The call is allowed only while a turn runs.
+    NoTurn => "no_turn",
+    /// The audit could not be written, so nothing may happen.
+    AuditFailed => "audit_failed",
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Proof that a decision was made and recorded. Only [`Gate::authorize`] makes one.
+#[derive(Debug)]
+pub struct Authorized(());
+
+/// One decision, as it is recorded.
+#[derive(Debug)]
+pub struct AuditRow<'a> {
+    /// Wall clock at the decision.
+    pub now_ms: i64,
+    /// Who.
+    pub actor: &'a Actor,
+    /// The host function, or the host's own operation.
+    pub operation: &'static str,
+    /// Which permission.
+    pub permission: Permission,
+    /// How much of it.
+    pub usage: Usage<'a>,
+    /// What was decided.
+    pub reason: Reason,
+}
+
+/// Where decisions go before their effects happen. An error denies the effect.
+pub trait AuditSink: Send + Sync {
+    /// Records a decision; returns once it is safe.
+    fn record(&self, row: &AuditRow<'_>) -> Result<(), String>;
+}
+
+/// Writes decisions to the log; contents of calls are not in them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TracingAudit;
+
+impl AuditSink for TracingAudit {
+    fn record(&self, row: &AuditRow<'_>) -> Result<(), String> {
+        let allowed = row.reason == Reason::Granted;
+        tracing::debug!(
+            target: "loqa_skills::audit",
+            skill = row.actor.skill,
+            invocation = row.actor.invocation,
+            turn = row.actor.turn.as_ref().map(|(_, turn)| turn.as_str()),
+            operation = row.operation,
+            permission = row.permission.as_str(),
+            allowed,
+            reason = row.reason.as_str(),
+            "permission decision"
+        );
+        Ok(())
+    }
+}
+
+/// Holds what is granted and decides.
+pub struct Gate {
+    /// By skill; read at every decision, so that a revocation stops a running call.
+    grants: RwLock<BTreeMap<String, BTreeMap<Permission, Scope>>>,
+    /// Wall times of recent rated uses.
+    recent: Mutex<BTreeMap<(String, Permission), VecDeque<i64>>>,
+    audit: Box<dyn AuditSink>,
+}
+
+/// Window of the `per_minute` limits.
+const RATE_WINDOW_MS: i64 = 60_000;
+
+impl Gate {
+    /// A gate that grants nothing yet.
+    #[must_use]
+    pub fn new(audit: Box<dyn AuditSink>) -> Self {
+        Self { grants: RwLock::default(), recent: Mutex::default(), audit }
+    }
+
+    /// Decides one use. Default deny; the decision is recorded before this returns.
+    pub fn authorize(
+        &self,
+        actor: &Actor,
+        declared: &[Requested],
+        operation: &'static str,
+        permission: Permission,
+        usage: Usage<'_>,
+        now_ms: i64,
+    ) -> Result<Authorized, Reason> {
+        let reason = self.decide(actor, declared, permission, usage, now_ms);
+        let recorded = self.audit.record(&AuditRow { now_ms, actor, operation, permission, usage, reason });
+        if let Err(error) = recorded {
+            tracing::error!(skill = actor.skill, operation, error, "the audit refuses records, so the call is denied");
+            return Err(Reason::AuditFailed);
+        }
+        match reason {
+            Reason::Granted => Ok(Authorized(())),
+            denied => Err(denied),
+        }
+    }
+
+    /// Grants a permission to a skill, replacing an earlier grant. It takes effect at
+    /// the next host call, and only as far as the manifest asks for it.
+    pub fn grant(&self, skill: &str, permission: Permission, scope: Scope) {
+        let mut grants = self.grants.write().unwrap_or_else(PoisonError::into_inner);
+        grants.entry(skill.to_owned()).or_default().insert(permission, scope);
+    }
+
+    /// Takes a permission away; a call that is running feels it at its next host call.
+    pub fn revoke(&self, skill: &str, permission: Permission) {
+        let mut grants = self.grants.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(granted) = grants.get_mut(skill) {
+            granted.remove(&permission);
+        }
+    }
+
+    /// Takes everything away.
+    pub fn revoke_all(&self, skill: &str) {
+        self.grants.write().unwrap_or_else(PoisonError::into_inner).remove(skill);
+    }
+
+    fn decide(&self, actor: &Actor, declared: &[Requested], permission: Permission, usage: Usage<'_>, now_ms: i64) -> Reason {
+        let Some(declared) = declared.iter().find(|requested| requested.permission == permission) else {
+            return Reason::NotDeclared;
+        };
+        if permission.tier() == Tier::T4 || !permission.is_offered() {
+            return Reason::Policy;
+        }
+        let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(granted) = grants.get(&actor.skill).and_then(|granted| granted.get(&permission)) else {
+            return Reason::NotGranted;
+        };
+        if usage.in_turn && actor.turn.is_none() {
+            return Reason::NoTurn;
+        }
+        if !(is_within(&declared.scope, permission, usage) && is_within(granted, permission, usage)) {
+            return Reason::OutOfScope;
+        }
+        if usage.rated {
+            let limit = [&declared.scope, granted].into_iter().filter_map(|scope| scope.limit(permission, "per_minute")).min();
+            if let Some(limit) = limit
+                && !self.count_use(&actor.skill, permission, limit, now_ms)
+            {
+                return Reason::RateExceeded;
+            }
+        }
+        Reason::Granted
+    }
+
+    /// Whether one more use fits into the window; if so it is counted.
+    fn count_use(&self, skill: &str, permission: Permission, limit: u64, now_ms: i64) -> bool {
+        let mut recent: MutexGuard<'_, _> = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let uses = recent.entry((skill.to_owned(), permission)).or_default();
+        // A use in the future means that the clock was set back; it must not block for ever.
+        uses.retain(|at| (now_ms - RATE_WINDOW_MS..=now_ms).contains(at));
+        if uses.len() as u64 >= limit {
+            return false;
+        }
+        uses.push_back(now_ms);
+        true
+    }
+}
+
+fn is_within(scope: &Scope, permission: Permission, usage: Usage<'_>) -> bool {
+    let below = |key, used: u64| scope.limit(permission, key).is_none_or(|limit| used <= limit);
+    let topic_named = usage.topic.is_none_or(|topic| match scope.get("topics") {
+        Some(ScopeValue::Texts(topics)) => topics.iter().any(|named| named == topic),
+        _ => false,
+    });
+    below("max_bytes", usage.bytes) && below("max_chars", usage.chars) && below("max", usage.count) && topic_named
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    fn actor(turn: bool) -> Actor {
+        Actor {
+            skill: "test".into(),
+            version: "1.0.0".into(),
+            module: String::new(),
+            invocation: 1,
+            turn: turn.then(|| (SessionId::from_bits(1), TurnId::from_bits(1))),
+        }
+    }
+
+    fn requested(permission: Permission, scope: Scope) -> Vec<Requested> {
+        vec![Requested { permission, scope, reason: String::new() }]
+    }
+
+    fn decide(gate: &Gate, declared: &[Requested], permission: Permission, usage: Usage<'_>, now_ms: i64) -> Reason {
+        gate.authorize(&actor(true), declared, "test", permission, usage, now_ms).map_or_else(|reason| reason, |_| Reason::Granted)
+    }
+
+    #[test]
+    fn nothing_is_allowed_that_is_not_declared_granted_and_offered() {
+        for permission in Permission::ALL.iter().copied() {
+            let mut scope = Scope::default();
+            for key in permission.scope_keys().iter().filter(|key| key.required) {
+                scope = scope.with(key.name, ScopeValue::Texts(vec!["a".into()]));
+            }
+            let gate = Gate::new(Box::new(TracingAudit));
+            let declared = requested(permission, scope.clone());
+            let usage = Usage::default();
+            let offered = permission.is_offered() && permission.tier() != Tier::T4;
+
+            assert_eq!(decide(&gate, &[], permission, usage, 0), Reason::NotDeclared, "{permission}");
+            let ungranted = if offered { Reason::NotGranted } else { Reason::Policy };
+            assert_eq!(decide(&gate, &declared, permission, usage, 0), ungranted, "{permission}");
+            gate.grant("other", permission, scope.clone());
+            assert_eq!(decide(&gate, &declared, permission, usage, 0), ungranted, "another skill's grant of {permission}");
+            gate.grant("test", permission, scope);
+            assert_eq!(decide(&gate, &[], permission, usage, 0), Reason::NotDeclared, "a grant does not declare {permission}");
+            let granted = if offered { Reason::Granted } else { Reason::Policy };
+            assert_eq!(decide(&gate, &declared, permission, usage, 0), granted, "{permission}");
+            gate.revoke("test", permission);
+            assert_eq!(decide(&gate, &declared, permission, usage, 0), ungranted, "{permission} was revoked");
+        }
+    }
+
+    #[test]
+    fn the_narrower_of_manifest_and_grant_counts() {
+        let gate = Gate::new(Box::new(TracingAudit));
+        let limit = |n| Scope::default().with("max", ScopeValue::Limit(n));
+        let uses = |count| Usage { count, ..Usage::default() };
+        gate.grant("test", Permission::TimerSet, limit(3));
+        let declared = requested(Permission::TimerSet, limit(10));
+        assert_eq!(decide(&gate, &declared, Permission::TimerSet, uses(3), 0), Reason::Granted);
+        assert_eq!(decide(&gate, &declared, Permission::TimerSet, uses(4), 0), Reason::OutOfScope);
+        gate.grant("test", Permission::TimerSet, limit(50));
+        assert_eq!(decide(&gate, &declared, Permission::TimerSet, uses(11), 0), Reason::OutOfScope, "the manifest asked for ten");
+    }
+
+    #[test]
+    fn topics_must_be_named_in_both() {
+        let gate = Gate::new(Box::new(TracingAudit));
+        let topics = |names: &[&str]| Scope::default().with("topics", ScopeValue::Texts(names.iter().map(|n| (*n).to_owned()).collect()));
+        gate.grant("test", Permission::BusPublish, topics(&["a", "b"]));
+        let declared = requested(Permission::BusPublish, topics(&["b", "c"]));
+        let on = |topic| Usage { topic: Some(topic), ..Usage::default() };
+        assert_eq!(decide(&gate, &declared, Permission::BusPublish, on("b"), 0), Reason::Granted);
+        for topic in ["a", "c", "d", "", "*", ">", "b.c"] {
+            assert_eq!(decide(&gate, &declared, Permission::BusPublish, on(topic), 0), Reason::OutOfScope, "{topic}");
+        }
+    }
+
+    #[test]
+    fn a_rate_is_kept_and_recovers() {
+        let gate = Gate::new(Box::new(TracingAudit));
+        let scope = Scope::default().with("per_minute", ScopeValue::Limit(2));
+        gate.grant("test", Permission::TtsSay, scope.clone());
+        let declared = requested(Permission::TtsSay, scope);
+        let once = Usage { rated: true, ..Usage::default() };
+        let at = |now_ms| decide(&gate, &declared, Permission::TtsSay, once, now_ms);
+        assert_eq!([at(100_000), at(100_001), at(100_002)], [Reason::Granted, Reason::Granted, Reason::RateExceeded]);
+        assert_eq!(at(160_002), Reason::Granted, "a minute later there is room");
+        assert_eq!(at(0), Reason::Granted, "a clock that was set back must not block");
+    }
+
+    #[test]
+    fn what_belongs_to_a_turn_is_denied_outside_of_one() {
+        let gate = Gate::new(Box::new(TracingAudit));
+        gate.grant("test", Permission::ReplySay, Scope::default());
+        let declared = requested(Permission::ReplySay, Scope::default());
+        let usage = Usage { in_turn: true, ..Usage::default() };
+        let outside = gate.authorize(&actor(false), &declared, "say", Permission::ReplySay, usage, 0);
+        assert_eq!(outside.expect_err("no turn is running"), Reason::NoTurn);
+    }
+
+    #[test]
+    fn the_audit_comes_first_and_its_failure_denies() {
+        struct Broken(Arc<Mutex<Vec<Reason>>>);
+        impl AuditSink for Broken {
+            fn record(&self, row: &AuditRow<'_>) -> Result<(), String> {
+                self.0.lock().unwrap().push(row.reason);
+                Err("disk full".into())
+            }
+        }
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let gate = Gate::new(Box::new(Broken(Arc::clone(&seen))));
+        gate.grant("test", Permission::LogWrite, Scope::default());
+        let declared = requested(Permission::LogWrite, Scope::default());
+        assert_eq!(decide(&gate, &declared, Permission::LogWrite, Usage::default(), 0), Reason::AuditFailed);
+        assert_eq!(*seen.lock().unwrap(), [Reason::Granted], "denials and grants are both offered to the audit");
+    }
+}

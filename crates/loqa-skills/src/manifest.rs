@@ -1,0 +1,710 @@
+//! `skill.yaml`: what a skill is, what it offers and what it asks for.
+//!
+//! Reading is strict: every fault is found at once and reported with line, column,
+//! rule and remedy. Nothing is granted here; permissions are only asked for.
+
+mod fault;
+mod parameters;
+mod yaml;
+
+pub use fault::{Fault, Place, Rule};
+pub use yaml::MAX_BYTES;
+
+use crate::permission::{Permission, Requested, Scope, ScopeKind, ScopeValue, Tier};
+use crate::schema::{Schema, Shape};
+use fault::Faults;
+use loqa_protocol::tool::{ToolEffect, ToolSpec};
+use loqa_turn::intent::{IntentDecl, IntentIndex};
+use std::fmt;
+use std::path::Path;
+use yaml::{Key, Node, Value};
+
+/// Version of the host functions that this host offers; manifests name it as `host_api`.
+pub const HOST_API: i64 = 1;
+/// Version of the manifest's own shape.
+pub const SCHEMA: i64 = 1;
+/// Name of the manifest's file in a skill's folder.
+pub const FILE_NAME: &str = "skill.yaml";
+/// Events that a skill may subscribe to.
+pub const EVENTS: &[&str] = &[TIMER_ELAPSED];
+/// A timer of the skill has run out.
+pub const TIMER_ELAPSED: &str = "timer.elapsed";
+
+/// Most tools of one skill. Chosen: a planner's prompt has to hold them all.
+const MAX_TOOLS: usize = 64;
+/// Most templates of one tool. Chosen.
+const MAX_TEMPLATES: usize = 256;
+
+/// A manifest without faults.
+#[derive(Debug, Clone)]
+pub struct Manifest {
+    /// `[a-z0-9-]{2,40}`; also the skill's bus prefix and the name of its store.
+    pub name: String,
+    /// Version of the skill.
+    pub version: semver::Version,
+    /// For people.
+    pub title: String,
+    /// For people.
+    pub description: String,
+    /// Who wrote it.
+    pub author: String,
+    /// SPDX expression.
+    pub license: String,
+    /// File of the WASM module, in the skill's folder.
+    pub module: String,
+    /// Tools, in the order of the file.
+    pub tools: Vec<Tool>,
+    /// Utterances that lead to a tool without a language model.
+    pub intents: Vec<IntentDecl>,
+    /// What it asks for; every permission at most once.
+    pub permissions: Vec<Requested>,
+    /// Events that it wants delivered.
+    pub events: Vec<String>,
+}
+
+/// A tool as declared.
+#[derive(Debug, Clone)]
+pub struct Tool {
+    /// `skill.verb`.
+    pub name: String,
+    /// One sentence for a language model.
+    pub description: String,
+    /// What the arguments must look like.
+    pub parameters: Schema,
+    /// What a call can do.
+    pub effect: ToolEffect,
+}
+
+impl Tool {
+    /// The tool as planners see it.
+    #[must_use]
+    pub fn spec(&self) -> ToolSpec {
+        ToolSpec {
+            name: self.name.clone(),
+            description: self.description.clone(),
+            parameters: self.parameters.to_json(),
+            effect: self.effect,
+        }
+    }
+}
+
+/// Every fault of one manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestFaults {
+    /// The file, as it was named.
+    pub file: String,
+    /// In the order of the file; never empty.
+    pub faults: Vec<Fault>,
+}
+
+impl fmt::Display for ManifestFaults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (idx, fault) in self.faults.iter().enumerate() {
+            if idx > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{}:{fault}", self.file)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ManifestFaults {}
+
+impl Manifest {
+    /// Reads a manifest. `file` names it in faults.
+    pub fn parse(file: &Path, bytes: &[u8]) -> Result<Self, ManifestFaults> {
+        let mut faults = Faults::default();
+        let manifest = read_bytes(bytes, &mut faults);
+        match manifest {
+            Some(manifest) if faults.is_empty() => Ok(manifest),
+            _ => Err(ManifestFaults { file: file.display().to_string(), faults: faults.into_sorted() }),
+        }
+    }
+
+    /// The tool of that name.
+    #[must_use]
+    pub fn tool(&self, name: &str) -> Option<&Tool> {
+        self.tools.iter().find(|tool| tool.name == name)
+    }
+
+    /// What was asked for under that permission.
+    #[must_use]
+    pub fn requested(&self, permission: Permission) -> Option<&Requested> {
+        self.permissions.iter().find(|requested| requested.permission == permission)
+    }
+}
+
+fn read_bytes(bytes: &[u8], faults: &mut Faults) -> Option<Manifest> {
+    if bytes.len() > MAX_BYTES {
+        faults.add(
+            Place::START,
+            Rule::FileSize,
+            format!("the manifest has {} bytes", bytes.len()),
+            format!("keep it below {MAX_BYTES} bytes"),
+        );
+        return None;
+    }
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]).into_owned();
+            faults.add(place_at_end(&good), Rule::Characters, "not UTF-8", "save the file as UTF-8");
+            return None;
+        }
+    };
+    check_characters(text, faults);
+    let root = yaml::parse(text, faults)?;
+    read_manifest(&root, faults)
+}
+
+/// Characters that change how text looks without being seen have no place anywhere in a manifest.
+fn check_characters(text: &str, faults: &mut Faults) {
+    for (line_idx, line) in text.lines().enumerate() {
+        for (column_idx, character) in line.chars().enumerate() {
+            if is_invisible(character) {
+                faults.add(
+                    Place { line: line_idx + 1, column: column_idx + 1 },
+                    Rule::Characters,
+                    format!("invisible character U+{:04X}", u32::from(character)),
+                    "remove it",
+                );
+            }
+        }
+    }
+}
+
+fn is_invisible(character: char) -> bool {
+    (character.is_control() && !matches!(character, '\t' | '\r'))
+        || matches!(character,
+            '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+fn place_at_end(text: &str) -> Place {
+    let line = text.matches('\n').count() + 1;
+    let column = text.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    Place { line, column }
+}
+
+fn read_manifest(root: &Node, faults: &mut Faults) -> Option<Manifest> {
+    let map = Mapping::of(root, "the manifest", faults)?;
+    map.refuse_unknown(
+        &[
+            "schema", "name", "version", "title", "description", "author", "license", "runtime", "tools", "intents",
+            "permissions", "events",
+        ],
+        faults,
+    );
+    if let Some(node) = map.required("schema", faults)
+        && let Some(schema) = integer(node, "schema", faults)
+        && schema != SCHEMA
+    {
+        faults.add(node.place, Rule::Unsupported, format!("manifest schema {schema} is not known"), format!("write `schema: {SCHEMA}`"));
+    }
+    let name = map.required("name", faults).and_then(|node| read_skill_name(node, faults));
+    let version = map.required("version", faults).and_then(|node| read_version(node, faults));
+    let title = map.required("title", faults).and_then(|node| line(node, "title", 60, faults));
+    let description = map.required("description", faults).and_then(|node| line(node, "description", 400, faults));
+    let author = map.required("author", faults).and_then(|node| line(node, "author", 120, faults));
+    let license = map.required("license", faults).and_then(|node| line(node, "license", 80, faults));
+    let module = map.required("runtime", faults).and_then(|node| read_runtime(node, faults));
+    let tools = map.optional("tools").map_or_else(Vec::new, |node| read_tools(node, name.as_deref(), faults));
+    let intents = map.optional("intents").map_or_else(Vec::new, |node| read_intents(node, &tools, faults));
+    let permissions = map.optional("permissions").map_or_else(Vec::new, |node| read_permissions(node, faults));
+    let events = map.optional("events").map_or_else(Vec::new, |node| read_events(node, &permissions, faults));
+    Some(Manifest {
+        name: name?,
+        version: version?,
+        title: title?,
+        description: description?,
+        author: author?,
+        license: license?,
+        module: module?,
+        tools,
+        intents,
+        permissions,
+        events,
+    })
+}
+
+fn read_skill_name(node: &Node, faults: &mut Faults) -> Option<String> {
+    let name = text(node, "name", faults)?;
+    let shaped = (2..=40).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !name.starts_with('-')
+        && !name.ends_with('-');
+    if !shaped {
+        faults.add(
+            node.place,
+            Rule::Name,
+            format!("`{}` is not a skill name", printable(name)),
+            "use 2 to 40 of a-z, 0-9 and -, with a letter or digit at both ends",
+        );
+        return None;
+    }
+    Some(name.to_owned())
+}
+
+fn read_version(node: &Node, faults: &mut Faults) -> Option<semver::Version> {
+    let version = text(node, "version", faults)?;
+    match semver::Version::parse(version) {
+        Ok(version) => Some(version),
+        Err(error) => {
+            faults.add(
+                node.place,
+                Rule::Value,
+                format!("`{}` is not a semantic version: {error}", printable(version)),
+                "write three numbers, for example 0.1.0",
+            );
+            None
+        }
+    }
+}
+
+fn read_runtime(node: &Node, faults: &mut Faults) -> Option<String> {
+    let map = Mapping::of(node, "runtime", faults)?;
+    map.refuse_unknown(&["kind", "module", "host_api"], faults);
+    if let Some(kind_node) = map.required("kind", faults) {
+        match text(kind_node, "kind", faults) {
+            Some("wasm") | None => {}
+            Some("native") => faults.add(
+                kind_node.place,
+                Rule::Unsupported,
+                "native skills are not offered by this version",
+                "build the skill to WASM and write `kind: wasm`",
+            ),
+            Some(other) => faults.add(
+                kind_node.place,
+                Rule::Value,
+                format!("runtime kind `{}` is not known", printable(other)),
+                "write `kind: wasm`",
+            ),
+        }
+    }
+    if let Some(api_node) = map.required("host_api", faults)
+        && let Some(api) = integer(api_node, "host_api", faults)
+        && api != HOST_API
+    {
+        faults.add(
+            api_node.place,
+            Rule::Unsupported,
+            format!("host API {api} is not offered by this version"),
+            format!("build against version {HOST_API} and write `host_api: {HOST_API}`"),
+        );
+    }
+    let module_node = map.required("module", faults)?;
+    let module = text(module_node, "module", faults)?;
+    let plain = !module.is_empty()
+        && module.len() <= 100
+        && module.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+        && !module.starts_with('.');
+    if !plain || !module.ends_with(".wasm") {
+        faults.add(
+            module_node.place,
+            Rule::Path,
+            format!("`{}` is not a module in the skill's own folder", printable(module)),
+            "name a file beside skill.yaml, for example timer.wasm",
+        );
+        return None;
+    }
+    Some(module.to_owned())
+}
+
+fn read_tools(node: &Node, skill: Option<&str>, faults: &mut Faults) -> Vec<Tool> {
+    let mut tools: Vec<Tool> = Vec::new();
+    for item in list(node, "tools", MAX_TOOLS, faults) {
+        let Some(map) = Mapping::of(item, "a tool", faults) else { continue };
+        map.refuse_unknown(&["name", "description", "parameters", "effect"], faults);
+        let name = map.required("name", faults).and_then(|node| read_tool_name(node, skill, &tools, faults));
+        let description = map.required("description", faults).and_then(|node| line(node, "description", 400, faults));
+        let parameters = match map.optional("parameters") {
+            Some(node) => parameters::read(node, faults),
+            None => Some(Schema { description: None, shape: Shape::Object { properties: Vec::new() } }),
+        };
+        let effect = map.required("effect", faults).and_then(|node| read_effect(node, faults));
+        if let (Some(name), Some(description), Some(parameters), Some(effect)) = (name, description, parameters, effect) {
+            tools.push(Tool { name, description, parameters, effect });
+        }
+    }
+    tools
+}
+
+fn read_tool_name(node: &Node, skill: Option<&str>, tools: &[Tool], faults: &mut Faults) -> Option<String> {
+    let name = text(node, "name", faults)?;
+    let verb = name.split_once('.').map(|(_, verb)| verb);
+    let shaped = verb.is_some_and(|verb| {
+        (1..=40).contains(&verb.len()) && verb.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    });
+    let owned = match (skill, name.split_once('.')) {
+        (Some(skill), Some((prefix, _))) => prefix == skill,
+        (None, _) | (_, None) => true,
+    };
+    if !shaped || !owned {
+        faults.add(
+            node.place,
+            Rule::Name,
+            format!("`{}` is not a tool name of this skill", printable(name)),
+            format!("write `{}.` and a verb of a-z, 0-9 and _", skill.unwrap_or("skill")),
+        );
+        return None;
+    }
+    if tools.iter().any(|tool| tool.name == name) {
+        faults.add(node.place, Rule::DuplicateName, format!("the tool `{name}` is declared twice"), "keep one of them");
+        return None;
+    }
+    Some(name.to_owned())
+}
+
+fn read_effect(node: &Node, faults: &mut Faults) -> Option<ToolEffect> {
+    match text(node, "effect", faults)? {
+        "read" => Some(ToolEffect::Read),
+        "safe" => Some(ToolEffect::Safe),
+        "sensitive" => Some(ToolEffect::Sensitive),
+        other => {
+            faults.add(
+                node.place,
+                Rule::Value,
+                format!("effect `{}` is not known", printable(other)),
+                "write read, safe or sensitive",
+            );
+            None
+        }
+    }
+}
+
+fn read_intents(node: &Node, tools: &[Tool], faults: &mut Faults) -> Vec<IntentDecl> {
+    let mut intents = Vec::new();
+    for item in list(node, "intents", MAX_TOOLS, faults) {
+        let Some(map) = Mapping::of(item, "an intent", faults) else { continue };
+        map.refuse_unknown(&["tool", "say"], faults);
+        let mut tool = None;
+        if let Some(tool_node) = map.required("tool", faults)
+            && let Some(name) = text(tool_node, "tool", faults)
+        {
+            tool = tools.iter().find(|tool| tool.name == name);
+            if tool.is_none() {
+                faults.add(
+                    tool_node.place,
+                    Rule::Reference,
+                    format!("no valid tool `{}` is declared", printable(name)),
+                    "name a tool from `tools`",
+                );
+            }
+        }
+        let Some(say_node) = map.required("say", faults) else { continue };
+        let mut say = Vec::new();
+        for template in list(say_node, "say", MAX_TEMPLATES, faults) {
+            let Some(words) = line(template, "template", 300, faults) else { continue };
+            if let Some(tool) = tool {
+                check_template(template.place, tool, &words, faults);
+            }
+            say.push(words);
+        }
+        if say.is_empty() {
+            faults.add(say_node.place, Rule::Value, "an intent without a template", "write at least one template");
+        }
+        if let Some(tool) = tool {
+            intents.push(IntentDecl { tool: tool.name.clone(), say });
+        }
+    }
+    intents
+}
+
+/// Compiles one template by itself, so that its fault has a place, and holds its slots to the tool.
+fn check_template(place: Place, tool: &Tool, words: &str, faults: &mut Faults) {
+    if let Err(errors) = IntentIndex::compile(&[IntentDecl { tool: tool.name.clone(), say: vec![words.to_owned()] }]) {
+        for error in errors {
+            faults.add(place, Rule::Template, format!("character {} of the template: {}", error.column, error.message), error.remedy);
+        }
+        return;
+    }
+    let Shape::Object { properties } = &tool.parameters.shape else { return };
+    for slot in slots(words) {
+        if !properties.iter().any(|property| property.name == slot) {
+            faults.add(
+                place,
+                Rule::Reference,
+                format!("`{}` has no parameter `{slot}`", tool.name),
+                "name the slot after a parameter",
+            );
+        }
+    }
+}
+
+/// Names of the slots of a template that compiles.
+fn slots(template: &str) -> impl Iterator<Item = &str> {
+    template
+        .split('{')
+        .skip(1)
+        .filter_map(|tail| tail.split_once('}'))
+        .map(|(slot, _)| slot.split_once(':').map_or(slot, |(name, _)| name).trim())
+}
+
+fn read_permissions(node: &Node, faults: &mut Faults) -> Vec<Requested> {
+    let mut permissions: Vec<Requested> = Vec::new();
+    for item in list(node, "permissions", Permission::ALL.len(), faults) {
+        let Some(map) = Mapping::of(item, "a permission", faults) else { continue };
+        let Some(use_node) = map.required("use", faults) else { continue };
+        let Some(name) = text(use_node, "use", faults) else { continue };
+        let Some(permission) = Permission::from_name(name) else {
+            let known = Permission::ALL.iter().map(|permission| permission.as_str()).collect::<Vec<_>>().join(", ");
+            faults.add(
+                use_node.place,
+                Rule::UnknownPermission,
+                format!("there is no permission `{}`", printable(name)),
+                format!("use one of: {known}"),
+            );
+            continue;
+        };
+        if permission.tier() == Tier::T4 {
+            faults.add(
+                use_node.place,
+                Rule::ForbiddenPermission,
+                format!("`{permission}` is never granted to a WASM skill"),
+                "remove it",
+            );
+        }
+        if permissions.iter().any(|requested| requested.permission == permission) {
+            faults.add(use_node.place, Rule::DuplicateName, format!("`{permission}` is asked for twice"), "keep one entry with the wider scope");
+            continue;
+        }
+        let known = ["use", "reason"].into_iter().chain(permission.scope_keys().iter().map(|key| key.name)).collect::<Vec<_>>();
+        map.refuse_unknown(&known, faults);
+        let reason = map.required("reason", faults).and_then(|node| line(node, "reason", 120, faults));
+        let scope = read_scope(&map, permission, faults);
+        if let Some(reason) = reason {
+            permissions.push(Requested { permission, scope, reason });
+        }
+    }
+    permissions
+}
+
+fn read_scope(map: &Mapping<'_>, permission: Permission, faults: &mut Faults) -> Scope {
+    let mut scope = Scope::default();
+    for key in permission.scope_keys() {
+        let node = if key.required { map.required(key.name, faults) } else { map.optional(key.name) };
+        let Some(node) = node else { continue };
+        let value = match key.kind {
+            ScopeKind::Limit { ceiling, .. } => integer(node, key.name, faults).and_then(|limit| {
+                let allowed = u64::try_from(limit).ok().filter(|limit| (1..=ceiling).contains(limit));
+                if allowed.is_none() {
+                    faults.add(
+                        node.place,
+                        Rule::Value,
+                        format!("`{}` of `{permission}` is {limit}", key.name),
+                        format!("write a number from 1 to {ceiling}"),
+                    );
+                }
+                allowed.map(ScopeValue::Limit)
+            }),
+            ScopeKind::Text => line(node, key.name, 200, faults).map(ScopeValue::Text),
+            ScopeKind::Flag => flag(node, key.name, faults).map(ScopeValue::Flag),
+            ScopeKind::Texts => {
+                let texts = list(node, key.name, 64, faults)
+                    .iter()
+                    .filter_map(|item| {
+                        let text = line(item, key.name, 200, faults)?;
+                        check_topic(permission, item, &text, faults);
+                        Some(text)
+                    })
+                    .collect::<Vec<_>>();
+                if texts.is_empty() {
+                    faults.add(node.place, Rule::Value, format!("`{}` is empty", key.name), "name at least one");
+                }
+                Some(ScopeValue::Texts(texts))
+            }
+        };
+        if let Some(value) = value {
+            scope = scope.with(key.name, value);
+        }
+    }
+    scope
+}
+
+/// Topics to publish on are literal subject tokens below the skill's own prefix.
+fn check_topic(permission: Permission, node: &Node, topic: &str, faults: &mut Faults) {
+    let literal = topic.len() <= 200 && topic.split('.').all(loqa_protocol::id::is_token);
+    if permission == Permission::BusPublish && !literal {
+        faults.add(
+            node.place,
+            Rule::Value,
+            format!("`{}` is not a topic", printable(topic)),
+            "use tokens of a-z, 0-9, _ and - with dots between, without wildcards and without the skill's prefix",
+        );
+    }
+}
+
+fn read_events(node: &Node, permissions: &[Requested], faults: &mut Faults) -> Vec<String> {
+    let Some(map) = Mapping::of(node, "events", faults) else { return Vec::new() };
+    map.refuse_unknown(&["subscribe"], faults);
+    let Some(subscribe) = map.required("subscribe", faults) else { return Vec::new() };
+    let mut events = Vec::new();
+    for item in list(subscribe, "subscribe", 64, faults) {
+        let Some(event) = text(item, "event", faults) else { continue };
+        if !EVENTS.contains(&event) {
+            faults.add(
+                item.place,
+                Rule::Value,
+                format!("event `{}` is not known", printable(event)),
+                format!("use one of: {}", EVENTS.join(", ")),
+            );
+        } else if events.iter().any(|existing| existing == event) {
+            faults.add(item.place, Rule::DuplicateName, format!("the event `{event}` stands twice"), "keep one of them");
+        } else {
+            if event == TIMER_ELAPSED && !permissions.iter().any(|requested| requested.permission == Permission::TimerSet) {
+                faults.add(
+                    item.place,
+                    Rule::Reference,
+                    format!("`{event}` comes only to skills that ask for `timer:set`"),
+                    "add `timer:set` to `permissions`",
+                );
+            }
+            events.push(event.to_owned());
+        }
+    }
+    events
+}
+
+/// A mapping with helpers that report what does not fit.
+pub(crate) struct Mapping<'a> {
+    place: Place,
+    what: &'a str,
+    entries: &'a [(Key, Node)],
+}
+
+impl<'a> Mapping<'a> {
+    fn of(node: &'a Node, what: &'a str, faults: &mut Faults) -> Option<Self> {
+        match &node.value {
+            Value::Map(entries) => Some(Self { place: node.place, what, entries }),
+            other @ (Value::Scalar { .. } | Value::List(_)) => {
+                faults.add(node.place, Rule::Type, format!("{what} is {}", other.kind()), "write a mapping of keys to values");
+                None
+            }
+        }
+    }
+
+    fn refuse_unknown(&self, known: &[&str], faults: &mut Faults) {
+        for (key, _) in self.entries {
+            if !known.contains(&key.name.as_str()) {
+                faults.add(
+                    key.place,
+                    Rule::UnknownKey,
+                    format!("{} has no key `{}`", self.what, printable(&key.name)),
+                    format!("known keys are: {}", known.join(", ")),
+                );
+            }
+        }
+    }
+
+    fn optional(&self, name: &str) -> Option<&'a Node> {
+        self.entries.iter().find(|(key, _)| key.name == name).map(|(_, node)| node)
+    }
+
+    fn required(&self, name: &str, faults: &mut Faults) -> Option<&'a Node> {
+        let node = self.optional(name);
+        if node.is_none() {
+            faults.add(self.place, Rule::MissingKey, format!("{} has no `{name}`", self.what), format!("add `{name}`"));
+        }
+        node
+    }
+}
+
+/// A text; numbers and truth values have to stand in quotes only where YAML reads them as null.
+fn text<'a>(node: &'a Node, what: &str, faults: &mut Faults) -> Option<&'a str> {
+    match &node.value {
+        Value::Scalar { text, plain } if !(*plain && matches!(text.as_str(), "" | "~" | "null")) => Some(text),
+        Value::Scalar { .. } => {
+            faults.add(node.place, Rule::Type, format!("`{what}` is empty"), "write a text");
+            None
+        }
+        other @ (Value::List(_) | Value::Map(_)) => {
+            faults.add(node.place, Rule::Type, format!("`{what}` is {}", other.kind()), "write a text");
+            None
+        }
+    }
+}
+
+/// A text for people: one line, visible, of one script per word, at most `max` characters.
+fn line(node: &Node, what: &str, max: usize, faults: &mut Faults) -> Option<String> {
+    let words = text(node, what, faults)?;
+    if words.trim().is_empty() {
+        faults.add(node.place, Rule::Value, format!("`{what}` is empty"), "write a text");
+        return None;
+    }
+    let n_chars = words.chars().count();
+    if n_chars > max {
+        faults.add(node.place, Rule::Value, format!("`{what}` has {n_chars} characters"), format!("use at most {max}"));
+        return None;
+    }
+    // Escapes in double quotes bring back what the raw text was checked for.
+    if let Some(character) = words.chars().find(|c| is_invisible(*c) || *c == '\t') {
+        faults.add(
+            node.place,
+            Rule::Characters,
+            format!("`{what}` holds the control character U+{:04X}", u32::from(character)),
+            "write plain text on one line",
+        );
+        return None;
+    }
+    if let Some(word) = words.split_whitespace().find(|word| mixes_scripts(word)) {
+        faults.add(
+            node.place,
+            Rule::Characters,
+            format!("`{word}` in `{what}` mixes letters that look alike"),
+            "write the word in one script",
+        );
+        return None;
+    }
+    Some(words.to_owned())
+}
+
+/// Latin beside Greek or Cyrillic within a word is how one name is made to look like another.
+fn mixes_scripts(word: &str) -> bool {
+    let latin = word.chars().any(|c| c.is_ascii_alphabetic() || matches!(c, '\u{c0}'..='\u{24f}'));
+    let look_alike = word.chars().any(|c| matches!(c, '\u{370}'..='\u{52f}' | '\u{13a0}'..='\u{13ff}' | '\u{ff21}'..='\u{ff5a}'));
+    latin && look_alike
+}
+
+fn integer(node: &Node, what: &str, faults: &mut Faults) -> Option<i64> {
+    let number = match &node.value {
+        Value::Scalar { text, plain: true } => text.parse().ok(),
+        Value::Scalar { .. } | Value::List(_) | Value::Map(_) => None,
+    };
+    if number.is_none() {
+        faults.add(node.place, Rule::Type, format!("`{what}` is not a whole number"), "write digits without quotes");
+    }
+    number
+}
+
+fn flag(node: &Node, what: &str, faults: &mut Faults) -> Option<bool> {
+    match &node.value {
+        Value::Scalar { text, plain: true } if text == "true" => Some(true),
+        Value::Scalar { text, plain: true } if text == "false" => Some(false),
+        Value::Scalar { .. } | Value::List(_) | Value::Map(_) => {
+            faults.add(node.place, Rule::Type, format!("`{what}` is neither true nor false"), "write true or false");
+            None
+        }
+    }
+}
+
+fn list<'a>(node: &'a Node, what: &str, max: usize, faults: &mut Faults) -> &'a [Node] {
+    match &node.value {
+        Value::List(items) => {
+            if items.len() > max {
+                faults.add(node.place, Rule::Value, format!("`{what}` has {} entries", items.len()), format!("use at most {max}"));
+            }
+            items
+        }
+        other @ (Value::Scalar { .. } | Value::Map(_)) => {
+            faults.add(node.place, Rule::Type, format!("`{what}` is {}", other.kind()), "write a list");
+            &[]
+        }
+    }
+}
+
+/// Foreign text for a fault: short, and nothing in it can move the terminal's cursor.
+fn printable(text: &str) -> String {
+    let shown: String = text.chars().take(60).flat_map(char::escape_debug).collect();
+    if text.chars().count() > 60 { shown + "…" } else { shown }
+}

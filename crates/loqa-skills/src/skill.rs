@@ -1,0 +1,342 @@
+//! One loaded skill: its compiled module, its instance, and the record of its faults.
+//!
+//! A skill runs one call at a time. Its instance is kept warm between calls and is
+//! replaced after a fault and after [`CALLS_PER_INSTANCE`] calls; a skill must not
+//! rely on what its memory held before.
+
+use crate::host_call::{HostFunction, MAX_MESSAGE_BYTES, NAMESPACE, Running};
+use crate::manifest::{self, Manifest};
+use crate::module::{self, MEMORY_PAGES};
+use crate::watchdog::{Stopped, Watchdog};
+use crate::SkillError;
+use extism::{CompiledPlugin, CurrentPlugin, Function, PTR, Plugin, PluginBuilder, UserData, Val, Wasm};
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+use std::collections::VecDeque;
+use std::io::Read as _;
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Wall time of a call on the voice path, from the design of skills.
+pub const DEFAULT_BUDGET: Duration = Duration::from_millis(250);
+/// The export that runs a tool.
+pub(crate) const EXPORT_TOOL: &str = "loqa_tool";
+/// The export that takes an event.
+pub(crate) const EXPORT_EVENT: &str = "loqa_event";
+
+/// Calls that may wait for a skill that is running.
+const MAX_WAITING: usize = 8;
+/// Faults within [`FAULT_WINDOW_MS`] that suspend a skill.
+const MAX_FAULTS: usize = 5;
+const FAULT_WINDOW_MS: i64 = 10 * 60 * 1_000;
+/// A guest that leaks memory gets a fresh one before it runs out. Chosen: 32 KiB per call.
+const CALLS_PER_INSTANCE: u32 = 1_000;
+/// Fuel that ends a call even if the watchdog cannot: some ten seconds of computing.
+const CALL_FUEL: u64 = 20_000_000_000;
+/// Fuel for code that runs when a module is instantiated, which no timeout covers: some 50 ms.
+const START_FUEL: u64 = 100_000_000;
+/// Time for an interrupt that came too late to hit its own call, so that it cannot hit the next one.
+const SETTLE: Duration = Duration::from_millis(5);
+
+/// What the host says about a loaded skill.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SkillInfo {
+    /// Name.
+    pub name: String,
+    /// Version.
+    pub version: String,
+    /// For people.
+    pub title: String,
+    /// For people.
+    pub description: String,
+    /// Who wrote it.
+    pub author: String,
+    /// SPDX expression.
+    pub license: String,
+    /// SHA-256 of the module's bytes, in hex.
+    pub module_sha256: String,
+    /// Names of its tools.
+    pub tools: Vec<String>,
+    /// Names of the permissions that it asks for.
+    pub permissions: Vec<String>,
+    /// Whether it runs.
+    pub state: SkillState,
+}
+
+/// Whether a skill runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SkillState {
+    /// It takes calls.
+    Enabled,
+    /// It failed too often and takes no calls until it is loaded again.
+    Suspended,
+}
+
+/// Why a call brought nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum CallError {
+    /// Too many calls wait already.
+    Busy,
+    /// The caller cancelled.
+    Cancelled,
+    /// The skill could not begin in time, because an earlier call was still running.
+    Queued,
+    /// The skill broke; counts towards its suspension.
+    Fault(String),
+}
+
+pub(crate) struct Skill {
+    pub(crate) manifest: Arc<Manifest>,
+    pub(crate) module_sha256: String,
+    compiled: CompiledPlugin,
+    /// The invocation that the host functions act for.
+    running: Arc<Mutex<Option<Running>>>,
+    slot: Mutex<Slot>,
+    is_free: Condvar,
+    n_waiting: AtomicUsize,
+    faults: Mutex<VecDeque<i64>>,
+    is_suspended: AtomicBool,
+}
+
+#[derive(Default)]
+struct Slot {
+    is_taken: bool,
+    instance: Option<(Plugin, u32)>,
+}
+
+impl Skill {
+    /// Reads, checks and compiles the skill in `folder`. Each file is read once; what was hashed is what runs.
+    pub(crate) fn load(folder: &Path) -> Result<Self, SkillError> {
+        let manifest_path = folder.join(manifest::FILE_NAME);
+        let manifest = Manifest::parse(&manifest_path, &read_bounded(&manifest_path, manifest::MAX_BYTES)?)?;
+        let module_path = folder.join(&manifest.module);
+        let bytes = read_bounded(&module_path, module::MAX_MODULE_BYTES)?;
+        let refused = |reason: String| SkillError::Module { skill: manifest.name.clone(), path: module_path.clone(), reason };
+        let mut exports = Vec::new();
+        if !manifest.tools.is_empty() {
+            exports.push(EXPORT_TOOL);
+        }
+        if !manifest.events.is_empty() {
+            exports.push(EXPORT_EVENT);
+        }
+        let facts = module::check(&bytes, &exports).map_err(refused)?;
+        let module_sha256 = hex::encode(Sha256::digest(&bytes));
+        let running = Arc::new(Mutex::new(None));
+        let source = extism::Manifest::new([Wasm::data(bytes)]).with_memory_max(MEMORY_PAGES - facts.initial_pages);
+        let compiled = PluginBuilder::new(source)
+            .with_wasi(false)
+            .with_cache_disabled()
+            .with_fuel_limit(CALL_FUEL)
+            .with_initialization_fuel_limit(START_FUEL)
+            .with_functions(HostFunction::ALL.iter().map(|function| import(*function, &running)))
+            .compile()
+            .map_err(|error| refused(format!("cannot be compiled: {error:#}")))?;
+        let instance = Plugin::new_from_compiled(&compiled)
+            .map_err(|error| refused(format!("cannot be linked: {:#}", error)))?;
+        Ok(Self {
+            manifest: Arc::new(manifest),
+            module_sha256,
+            compiled,
+            running,
+            slot: Mutex::new(Slot { is_taken: false, instance: Some((instance, 0)) }),
+            is_free: Condvar::new(),
+            n_waiting: AtomicUsize::new(0),
+            faults: Mutex::default(),
+            is_suspended: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) fn info(&self) -> SkillInfo {
+        let manifest = &self.manifest;
+        SkillInfo {
+            name: manifest.name.clone(),
+            version: manifest.version.to_string(),
+            title: manifest.title.clone(),
+            description: manifest.description.clone(),
+            author: manifest.author.clone(),
+            license: manifest.license.clone(),
+            module_sha256: self.module_sha256.clone(),
+            tools: manifest.tools.iter().map(|tool| tool.name.clone()).collect(),
+            permissions: manifest.permissions.iter().map(|requested| requested.permission.as_str().to_owned()).collect(),
+            state: if self.is_suspended() { SkillState::Suspended } else { SkillState::Enabled },
+        }
+    }
+
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.is_suspended.load(Ordering::Relaxed)
+    }
+
+    /// Counts a fault; `true` when this one suspends the skill.
+    pub(crate) fn count_fault(&self, steady_ms: i64) -> bool {
+        let mut faults = lock(&self.faults);
+        faults.retain(|at| steady_ms - at < FAULT_WINDOW_MS);
+        faults.push_back(steady_ms);
+        faults.len() >= MAX_FAULTS && !self.is_suspended.swap(true, Ordering::Relaxed)
+    }
+
+    /// Runs one export. The invocation comes back in every case, with what it drafted.
+    pub(crate) fn call(
+        &self,
+        export: &str,
+        input: &[u8],
+        invocation: Running,
+        budget: Duration,
+        cancel: &Arc<AtomicBool>,
+        watchdog: &Watchdog,
+    ) -> (Result<Vec<u8>, CallError>, Option<Running>) {
+        let deadline = invocation.deadline;
+        let mut turn = match self.take_turn(deadline, cancel) {
+            Ok(turn) => turn,
+            Err(error) => return (Err(error), Some(invocation)),
+        };
+        let (mut plugin, n_calls) = match turn.instance.take() {
+            Some(instance) => instance,
+            None => match Plugin::new_from_compiled(&self.compiled) {
+                Ok(plugin) => (plugin, 0),
+                Err(error) => return (Err(CallError::Fault(format!("cannot be instantiated: {error:#}"))), Some(invocation)),
+            },
+        };
+        *lock(&self.running) = Some(invocation);
+        let watch = watchdog.watch(deadline, Arc::clone(cancel), plugin.cancel_handle());
+        let result = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            plugin.call::<&[u8], &[u8]>(export, input).map(|output| {
+                // Longer output is not even copied; the bound is checked first.
+                if output.len() > MAX_MESSAGE_BYTES { Err(output.len()) } else { Ok(output.to_vec()) }
+            })
+        }));
+        let stopped = watch.end();
+        let invocation = lock(&self.running).take();
+        let fault = invocation.as_ref().and_then(|invocation| invocation.fault.clone());
+        let outcome = match (stopped, result) {
+            (Some(stopped), result) => {
+                if matches!(result, Ok(Ok(_))) {
+                    std::thread::sleep(SETTLE);
+                }
+                Err(match stopped {
+                    Stopped::Cancelled => CallError::Cancelled,
+                    Stopped::Deadline => CallError::Fault(format!("did not finish within {} ms", budget.as_millis())),
+                })
+            }
+            (None, Ok(Ok(Ok(output)))) => Ok(output),
+            (None, Ok(Ok(Err(n_bytes)))) => {
+                Err(CallError::Fault(format!("returned {n_bytes} bytes, at most {MAX_MESSAGE_BYTES} are allowed")))
+            }
+            (None, Ok(Err(error))) => Err(CallError::Fault(fault.unwrap_or_else(|| describe(&error)))),
+            (None, Err(_panic)) => Err(CallError::Fault("made the host panic; please report this".to_owned())),
+        };
+        if outcome.is_ok() && n_calls + 1 < CALLS_PER_INSTANCE {
+            turn.instance = Some((plugin, n_calls + 1));
+        }
+        (outcome, invocation)
+    }
+
+    /// Waits until no other call runs. Bounded in number and by the deadline.
+    fn take_turn(&self, deadline: Instant, cancel: &AtomicBool) -> Result<Turn<'_>, CallError> {
+        if self.n_waiting.fetch_add(1, Ordering::SeqCst) > MAX_WAITING {
+            self.n_waiting.fetch_sub(1, Ordering::SeqCst);
+            return Err(CallError::Busy);
+        }
+        let turn = self.wait_for_turn(deadline, cancel);
+        self.n_waiting.fetch_sub(1, Ordering::SeqCst);
+        turn
+    }
+
+    fn wait_for_turn(&self, deadline: Instant, cancel: &AtomicBool) -> Result<Turn<'_>, CallError> {
+        /// Cancel flags are not tied to the condition variable, so they are read this often. Chosen.
+        const GLANCE: Duration = Duration::from_millis(10);
+        let mut slot = lock(&self.slot);
+        while slot.is_taken {
+            if cancel.load(Ordering::Relaxed) {
+                return Err(CallError::Cancelled);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(CallError::Queued);
+            }
+            slot = self.is_free.wait_timeout(slot, left.min(GLANCE)).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        slot.is_taken = true;
+        let instance = slot.instance.take();
+        Ok(Turn { skill: self, instance })
+    }
+}
+
+/// The right to run the skill; gives it back when dropped, with the instance if it is still good.
+struct Turn<'a> {
+    skill: &'a Skill,
+    instance: Option<(Plugin, u32)>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut slot = lock(&self.skill.slot);
+        slot.is_taken = false;
+        slot.instance = self.instance.take();
+        drop(slot);
+        self.skill.is_free.notify_one();
+    }
+}
+
+/// Makes one host function. Everything that it does is in [`Running::host_call`].
+fn import(function: HostFunction, running: &Arc<Mutex<Option<Running>>>) -> Function {
+    let running = Arc::clone(running);
+    Function::new(function.name(), [PTR], [PTR], UserData::new(()), move |plugin: &mut CurrentPlugin, inputs, outputs, _| {
+        let input = read_argument(plugin, inputs)?;
+        let output = {
+            let mut running = lock(&running);
+            let invocation = running.as_mut().ok_or_else(|| extism::Error::msg("no invocation is running"))?;
+            invocation.host_call(function, &input).map_err(|_abort| extism::Error::msg("stopped by the host"))?
+        };
+        let handle = plugin.memory_new(output.as_slice())?;
+        let result = outputs.first_mut().ok_or_else(|| extism::Error::msg("no place for the result"))?;
+        *result = plugin.memory_to_val(handle);
+        Ok(())
+    })
+    .with_namespace(NAMESPACE)
+}
+
+/// Copies a host call's argument out of the guest's memory; its length is checked before it is touched.
+fn read_argument(plugin: &mut CurrentPlugin, inputs: &[Val]) -> Result<Vec<u8>, extism::Error> {
+    let offset = inputs.first().and_then(Val::i64).ok_or_else(|| extism::Error::msg("no argument"))?;
+    let handle = plugin
+        .memory_handle(offset.cast_unsigned())
+        .ok_or_else(|| extism::Error::msg("the argument is not a block of memory"))?;
+    if handle.len() > MAX_MESSAGE_BYTES + 1 {
+        return Err(extism::Error::msg(format!("an argument has more than {MAX_MESSAGE_BYTES} bytes")));
+    }
+    Ok(plugin.memory_bytes(handle)?.to_vec())
+}
+
+/// The cause of a trap in a line; it comes from the runtime and holds nothing of the guest's data.
+fn describe(error: &extism::Error) -> String {
+    let cause = error.root_cause().to_string();
+    let line = cause.lines().next().unwrap_or_default();
+    match line {
+        "oom" => format!("needs more than {} MiB of memory", u64::from(MEMORY_PAGES) * 64 / 1024),
+        "plugin ran out of fuel" => "computed for too long".to_owned(),
+        _ => format!("broke: {line}"),
+    }
+}
+
+/// Reads a regular file; a link could lead out of the skill's folder.
+fn read_bounded(path: &Path, max_bytes: usize) -> Result<Vec<u8>, SkillError> {
+    let failed = |source| SkillError::Read { path: PathBuf::from(path), source };
+    let kind = std::fs::symlink_metadata(path).map_err(failed)?.file_type();
+    if !kind.is_file() {
+        return Err(failed(std::io::Error::other("not a regular file")));
+    }
+    let mut bytes = Vec::new();
+    // One byte more than allowed shows that there is more.
+    let limit = u64::try_from(max_bytes).unwrap_or(u64::MAX).saturating_add(1);
+    std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(failed)?;
+    Ok(bytes)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic in a host function leaves a half-done invocation behind, which is dropped with its draft.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
