@@ -2,9 +2,12 @@
 // `--json` everything for people goes to standard error and the last line of
 // standard output is one object.
 
-/** @param {{json?: boolean, out?: {write: Function}, err?: {write: Function}}} [options] */
-export function createReport({ json = false, out = process.stdout, err = process.stderr } = {}) {
-  const people = json ? err : out;
+/**
+ * @param {{json?: boolean, quiet?: boolean, out?: {write: Function}, err?: {write: Function}}} [options]
+ *   `quiet`: on standard error, and only what changed or is missing
+ */
+export function createReport({ json = false, quiet = false, out = process.stdout, err = process.stderr } = {}) {
+  const people = json || quiet ? err : out;
   const started = Date.now();
   return {
     json,
@@ -18,10 +21,12 @@ export function createReport({ json = false, out = process.stdout, err = process
     },
     /** One finished step. */
     step({ name, state, detail }) {
+      if (quiet && state === "ok") return;
       const mark = { ok: "✓", done: "+", missing: "✗" }[state];
       people.write(`  ${mark} ${name.padEnd(16)} ${detail}\n`);
     },
     title(text) {
+      if (quiet) return;
       people.write(`${text}\n`);
     },
     /** The last word. */

@@ -1,0 +1,64 @@
+// `npm test`: set-up, then every check that CI runs, in the same order. A failed
+// check does not keep the others from running. `npm test -- NAME…` runs only the
+// checks whose names contain one of the words.
+
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { prepare } from "./setup/prepare.mjs";
+import { ROOT } from "./setup/paths.mjs";
+import { passThrough } from "./setup/run.mjs";
+
+const SKILLS = ["--manifest-path", join("skills", "Cargo.toml")];
+const STRICT = ["--", "-D", "warnings"];
+
+/** Name and command of every check. `--all-targets` builds tests and programs with one set of features. */
+const CHECKS = [
+  ["format", "cargo", ["fmt", "--all", "--check"]],
+  ["format of the skills", "cargo", ["fmt", "--all", "--check", ...SKILLS]],
+  ["tidy", "cargo", ["xtask", "tidy"]],
+  ["model catalog", "cargo", ["xtask", "models"]],
+  ["dependencies", "cargo", ["xtask", "dependencies"]],
+  ["set-up tests", process.execPath, ["--test", ...nodeTests()]],
+  ["build", "cargo", ["build", "--locked", "--workspace", "--all-targets"]],
+  ["clippy", "cargo", ["clippy", "--locked", "--workspace", "--all-targets", ...STRICT]],
+  ["tests", "cargo", ["test", "--locked", "--workspace", "--no-fail-fast"]],
+  ["clippy of the skills", "cargo", ["clippy", "--locked", "--workspace", "--all-targets", ...SKILLS, ...STRICT]],
+  ["tests of the skills", "cargo", ["test", "--locked", "--workspace", ...SKILLS]],
+];
+
+/** Node 20 takes files only, not a folder or a pattern. */
+function nodeTests() {
+  const folder = join(ROOT, "tools", "tests");
+  if (!existsSync(folder)) return [];
+  const names = readdirSync(folder).filter((name) => name.endsWith(".test.mjs"));
+  return names.map((name) => join("tools", "tests", name));
+}
+
+async function main(words) {
+  const started = Date.now();
+  const wanted = CHECKS.filter(([name]) => words.length === 0 || words.some((word) => name.includes(word)));
+  if (wanted.length === 0) {
+    process.stderr.write(`error: no check is called like ${words.join(", ")}; there are: ${CHECKS.map(([name]) => name).join(", ")}\n`);
+    return 2;
+  }
+  const results = [];
+  const env = await prepare();
+  results.push({ name: "set-up", ok: env !== null, seconds: secondsSince(started) });
+  for (const [name, program, args] of env ? wanted : []) {
+    process.stdout.write(`\n== ${name}: ${[program === process.execPath ? "node" : program, ...args].join(" ")}\n`);
+    const begin = Date.now();
+    const code = await passThrough(program, args, { cwd: ROOT, env });
+    results.push({ name, ok: code === 0, seconds: secondsSince(begin) });
+  }
+  const failed = results.filter(({ ok }) => !ok).length;
+  process.stdout.write(`\n== summary (${secondsSince(started)} s)\n`);
+  for (const { name, ok, seconds } of results) process.stdout.write(`${ok ? "passed" : "FAILED"}  ${name} (${seconds} s)\n`);
+  process.stdout.write(`${results.length - failed} passed, ${failed} failed\n`);
+  return failed === 0 ? 0 : 1;
+}
+
+function secondsSince(time) {
+  return Math.round((Date.now() - time) / 1000);
+}
+
+process.exitCode = await main(process.argv.slice(2));
