@@ -6,7 +6,7 @@
 //! for an answer when it broke fails at once with [`BusError::Disconnected`],
 //! because core NATS keeps nothing for an absent reader.
 
-use crate::{BusError, Credentials, trace};
+use crate::{BusError, Credentials};
 use async_nats::{ConnectErrorKind, Event, HeaderMap, HeaderName, HeaderValue, StatusCode};
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
@@ -647,7 +647,7 @@ fn headers_with_trace(
     subject: &str,
     headers: &[(&str, &str)],
 ) -> Result<Option<HeaderMap>, BusError> {
-    let traceparent = trace::current_traceparent();
+    let traceparent = loqa_telemetry::current_traceparent();
     if headers.is_empty() && traceparent.is_none() {
         return Ok(None);
     }

@@ -10,7 +10,6 @@ mod client;
 mod error;
 mod permissions;
 mod server;
-mod trace;
 
 pub use client::{Bus, Connection, Message, ReplyStream, Subscription};
 pub use error::BusError;

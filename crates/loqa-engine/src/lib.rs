@@ -6,15 +6,19 @@
 //! own; it never sees the bus. Deliberately absent: anything about models.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on stops"))]
 
+mod boot;
+mod host;
 mod job;
+mod registration;
 mod replies;
 mod runtime;
 pub mod scripted;
-mod trace;
+mod utterance;
+mod worker;
 
 pub use job::{AudioInput, CancelFlag, Job, LlmJob, SttJob, TtsJob};
 pub use loqa_protocol::engine::{Capability, EngineBoot, EngineKind};
-pub use replies::{Replies, ReplyError};
+pub use replies::{Replies, ReplyError, Sent};
 pub use runtime::engine_main;
 
 use loqa_protocol::Failure;
