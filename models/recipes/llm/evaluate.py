@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from grammar import gbnf
-from network import Reflex, Shape, make_batch
+from network import Reflex, Shape
 from tokenizer import Codec
 from train import EVALUATIONS, exact, sample
 from utterances import TOOLS, granted_tools, pair

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from slots import fill, stable_hash
+from slots import fill
 
 HERE = Path(__file__).parent
 
