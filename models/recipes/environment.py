@@ -1,9 +1,10 @@
-"""What the recipes need installed, checked before anything long starts."""
+"""What the recipes share: a check of what must be installed before anything long starts, and stopping on request."""
 
 from __future__ import annotations
 
 import importlib.util
 import shutil
+import signal
 import sys
 
 
@@ -20,3 +21,17 @@ def require(modules: dict[str, str], programs: dict[str, str] | None = None) -> 
         f"on Debian or Ubuntu: apt-get install -y {packages}   (and run this with /usr/bin/python3, not {python})\n"
         "elsewhere: make a virtual environment and `pip install torch numpy scipy sentencepiece`"
     )
+
+
+def stop_on_request() -> list[int]:
+    """A list that stays empty until Ctrl-C or SIGTERM: long loops look at it, save and end."""
+    asked: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        if asked:
+            sys.exit(130)  # asked twice: at once
+        asked.append(number)
+
+    signal.signal(signal.SIGTERM, note)
+    signal.signal(signal.SIGINT, note)
+    return asked

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import random
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from environment import stop_on_request
 from network import BF16, Reflex, Shape, make_batch
 from tokenizer import Codec
 from utterances import granted_tools, pair
@@ -42,7 +44,7 @@ class Plan:
     flat: float = 0.4
     seed: int = 11
     save_every: float = 120.0
-    evaluate_every: float = 600.0
+    evaluate_every: float = 1800.0
     all_phrasings: bool = False
 
 
@@ -150,7 +152,8 @@ def train(work: Path, codec: Codec, plan: Plan, shape: Shape, *, device: str, re
         scores = {name: float(np.mean(exact(net, encoded, device))) for name, encoded in fixed.items()}
         say("EVALUATION " + json.dumps({"step": step, "examples": examples, **{k: round(v, 4) for k, v in scores.items()}}))
 
-    while step < plan.steps:
+    stop = stop_on_request()
+    while step < plan.steps and not stop:
         r = random.Random(plan.seed * 1_000_003 + step)  # a resumed run sees what an uninterrupted one would
         encoded, _ = sample(r, codec, plan.lists, plan.requests, any_phrasing=plan.all_phrasings)
         batch = make_batch(encoded, shape, device)
@@ -176,5 +179,8 @@ def train(work: Path, codec: Codec, plan: Plan, shape: Shape, *, device: str, re
             evaluated = time.time()
             evaluate()
     save()
+    if step < plan.steps:
+        say(f"stopped on request at step {step}; continue with --resume")
+        sys.exit(0)
     evaluate()
     return net

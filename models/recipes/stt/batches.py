@@ -8,12 +8,13 @@ from __future__ import annotations
 import multiprocessing as mp
 import os
 import random
+import signal
 from dataclasses import dataclass
 
 import numpy as np
 
 from augment import Augmenter, Store, characters
-from slots import number_words
+from sentences import slots
 from vocabulary import BLANK, END, NO_SPEECH, NO_TIMES, START, decode, encode
 
 CHUNK = 8  # batches of similar length that are made together
@@ -36,7 +37,7 @@ def _weight(token: int, known: dict[int, float]) -> float:
     if token not in known:
         text = decode([token]).strip()
         if text.isdigit() and int(text) < 1000:
-            known[token] = len(number_words(int(text))) + 1
+            known[token] = len(slots.number_words(int(text))) + 1
         else:
             known[token] = 9 if text == "%" else 0.3 if text in (".", "?", ",", ":") else max(1, len(text))
     return known[token]
@@ -132,6 +133,8 @@ class Maker:
 def _work(maker: Maker, queue, first: int, stride: int) -> None:
     import torch
 
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the parent's handler would keep this process alive at the end
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     os.nice(1)
     number = first

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import re
+import sys
 import time
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -22,6 +23,7 @@ import torch.nn.functional as F
 
 from augment import Store, noise_bank, plain
 from batches import BatchPlan, Maker, stream
+from environment import stop_on_request
 from network import Shape, Whisper
 from vocabulary import BLANK, END, NO_SPEECH, NO_TIMES, START, decode, encode
 
@@ -39,7 +41,7 @@ class Plan:
     start_strength: float = 0.1
     full_strength_at: float = 0.4
     save_every: float = 180.0
-    evaluate_every: float = 900.0
+    evaluate_every: float = 1800.0
 
 
 def vocabulary_in_use(path: Path) -> list[int]:
@@ -218,8 +220,9 @@ class Trainer:
         self.say(f"parameters {parameters:.2f} M, tokens in use {len(self.used)}, utterances {len(maker.usable)}, device {self.device}, from step {self.step} of {steps}")
         began = saved = evaluated = time.time()
         ces, ctcs = [], []
+        stop = stop_on_request()
         for batch in stream(maker, self.step, workers):
-            if self.step >= steps:
+            if self.step >= steps or stop:
                 break
             done = self.step / steps
             factor = min(1.0, (self.step + 1) / plan.warm_up) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
@@ -247,4 +250,7 @@ class Trainer:
                 evaluated = time.time()
                 self.say("EVALUATION " + json.dumps({"step": self.step, **self.evaluate(stores)}))
         self.save(began)
+        if self.step < steps:
+            self.say(f"stopped on request at step {self.step}; continue with --resume")
+            sys.exit(0)
         self.say("EVALUATION " + json.dumps({"step": self.step, **self.evaluate(stores, None)}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from environment import stop_on_request
 from network import FEATURES, Acoustic
 
 VOICED, TOP = 46, 47
@@ -134,7 +136,8 @@ def train(work: Path, plan: Plan, device: str, resume: bool) -> None:
         log.flush()
 
     say(f"parameters {sum(p.numel() for p in net.parameters()) / 1e6:.2f} M, utterances {len(training)}, device {device}, from step {step} of {plan.steps}")
-    while step < plan.steps:
+    stop = stop_on_request()
+    while step < plan.steps and not stop:
         if step // per_epoch != epoch:
             epoch = step // per_epoch
             batches = _order(corpus, training, plan, epoch)
@@ -155,6 +158,9 @@ def train(work: Path, plan: Plan, device: str, resume: bool) -> None:
             saved = time.time()
             save()
     save()
+    if step < plan.steps:
+        say(f"stopped on request at step {step}; continue with --resume")
+        sys.exit(0)
     with torch.no_grad():
         for name, which in held.items():
             parts = [loss(net, weight, *corpus.batch(which[i : i + 25], device))[1] for i in range(0, len(which), 25)]
