@@ -1,1 +1,19 @@
-//! loqa-hub
+//! The product: configuration, models, the supervised bus and engines, the node
+//! registry, the session driver and the recorder.
+//!
+//! Deliberately absent: Tauri, sound devices and model libraries. Sound comes in
+//! and goes out through channels; models run in engine processes on the bus.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on stops"))]
+
+pub mod config;
+pub mod hub;
+pub mod models;
+pub mod paths;
+pub mod recorder;
+pub mod registry;
+pub mod session;
+pub mod sink;
+pub mod supervisor;
+
+pub use hub::{Hub, RunningTurn, SinkFactory};
