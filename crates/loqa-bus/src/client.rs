@@ -6,6 +6,7 @@
 //! for an answer when it broke fails at once with [`BusError::Disconnected`],
 //! because core NATS keeps nothing for an absent reader.
 
+use crate::permissions::FLUSH;
 use crate::{BusError, Credentials};
 use async_nats::{ConnectErrorKind, Event, HeaderMap, HeaderName, HeaderValue, StatusCode};
 use bytes::Bytes;
@@ -203,9 +204,10 @@ impl Bus {
     /// Listens to a subject, as a member of a queue group when one is named. At most
     /// `capacity` messages wait unread; more are dropped and counted.
     ///
-    /// The server does not confirm a subscription. What this client sends afterwards
-    /// is handled after it, so an announcement cannot overtake it. A subject that
-    /// the identity may not hear stays silent and is counted by [`Self::refusals`].
+    /// The server does not confirm a subscription by itself, see [`Self::flush`]. What
+    /// this client sends afterwards is handled after it, so an announcement cannot
+    /// overtake it. A subject that the identity may not hear stays silent and is
+    /// counted by [`Self::refusals`].
     pub async fn subscribe(
         &self,
         subject: &str,
@@ -242,12 +244,19 @@ impl Bus {
         self.publish(reply, message).await
     }
 
-    /// Waits until everything queued so far is written to the socket.
+    /// Waits until the server has handled everything that was queued so far: what was
+    /// published is on its way to whoever listens, what was subscribed is in force or
+    /// counted by [`Self::refusals`].
     pub async fn flush(&self) -> Result<(), BusError> {
-        self.require_connection()?;
-        match timeout(QUEUE_PATIENCE, self.client.flush()).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(BusError::Disconnected),
+        let mut breaks = self.await_connection(Duration::ZERO).await?;
+        let mut waiting = self.shared.inbox.register(FLUSH, 1);
+        // A message to itself: the server handles one connection's messages in order.
+        self.enqueue(&waiting.reply, None, None, Bytes::new()).await?;
+        tokio::select! {
+            biased;
+            echo = waiting.next(FLUSH) => echo.map(|_| ()),
+            () = breaks.wait() => Err(BusError::Disconnected),
+            () = tokio::time::sleep(QUEUE_PATIENCE) => Err(BusError::Disconnected),
         }
     }
 

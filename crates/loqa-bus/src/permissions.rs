@@ -4,6 +4,9 @@
 use crate::BusError;
 use loqa_protocol::{InstanceId, id::is_token, subject};
 
+/// The part of an inbox where a client's own confirmations come back.
+pub(crate) const FLUSH: &str = "flush";
+
 /// The subjects of one identity. Its own inbox `_INBOX.<identity>.>` is added by
 /// the server when the identity is created.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,9 +85,11 @@ impl Permissions {
         }
     }
 
-    /// All that it may publish to: its list, and where answers go.
-    pub(crate) fn publish_list(&self) -> Vec<String> {
+    /// All that it may publish to: its list, a corner of its own inbox for
+    /// [`crate::Bus::flush`], and where answers go.
+    pub(crate) fn publish_list(&self, identity: &str) -> Vec<String> {
         let mut list = self.publish.clone();
+        list.push(format!("{}.{FLUSH}.*", subject::inbox_prefix(identity)));
         if self.responses {
             list.extend(self.subscribe.iter().filter_map(|entry| {
                 let pattern = entry.split(' ').next()?;

@@ -9,15 +9,15 @@ const MAX_BOOT: u64 = 64 * 1024;
 /// What the program is to do.
 pub(crate) enum Begin {
     /// Serve with these orders.
-    Boot(Box<EngineBoot>),
+    Boot(EngineKind, Box<EngineBoot>),
     /// The question on the command line was answered.
     Answered,
     /// It cannot begin; the text says why and what to do.
     Refused(String),
 }
 
-/// Reads arguments and the boot line.
-pub(crate) fn begin(program: &str, kind: EngineKind) -> Begin {
+/// Reads arguments and the boot line. Without a `kind` the boot line decides.
+pub(crate) fn begin(program: &str, kind: Option<EngineKind>) -> Begin {
     let mut arguments = std::env::args().skip(1);
     match (arguments.next().as_deref(), arguments.next()) {
         (None, _) => {}
@@ -31,7 +31,7 @@ pub(crate) fn begin(program: &str, kind: EngineKind) -> Begin {
                  Start the hub with `loqa serve`, or try it with `loqa demo`.\n\n\
                  Options:\n  --version  print the version\n  --help     print this text\n\n\
                  Exit codes: 0 done, 2 no usable orders, 3 model refused, 4 bus not reachable, 5 worker broken\n",
-                kind.as_str()
+                kind.map_or("scripted", EngineKind::as_str)
             ));
         }
         (Some(other), _) => {
@@ -49,12 +49,12 @@ pub(crate) fn begin(program: &str, kind: EngineKind) -> Begin {
         return Begin::Refused(format!("cannot read the boot line from standard input: {error}"));
     }
     match parse(&line, kind) {
-        Ok(boot) => Begin::Boot(Box::new(boot)),
+        Ok((kind, boot)) => Begin::Boot(kind, Box::new(boot)),
         Err(reason) => Begin::Refused(reason),
     }
 }
 
-fn parse(line: &[u8], kind: EngineKind) -> Result<EngineBoot, String> {
+fn parse(line: &[u8], kind: Option<EngineKind>) -> Result<(EngineKind, EngineBoot), String> {
     if line.is_empty() {
         return Err("no boot line on standard input; this program is started by the hub, \
                     run `loqa serve` or `loqa demo`"
@@ -68,15 +68,18 @@ fn parse(line: &[u8], kind: EngineKind) -> Result<EngineBoot, String> {
         format!("the boot line is not what this version understands: {:?} at column {}; \
                  hub and engine must be of the same version", error.classify(), error.column())
     })?;
-    let offered = boot.capability.split('.').next().unwrap_or_default();
-    if offered != kind.as_str() || loqa_protocol::subject::work(&boot.capability).is_none() {
-        return Err(format!(
+    let asked = [EngineKind::Stt, EngineKind::Llm, EngineKind::Tts]
+        .into_iter()
+        .filter(|_| loqa_protocol::subject::work(&boot.capability).is_some())
+        .find(|asked| boot.capability.split('.').next() == Some(asked.as_str()));
+    match asked {
+        Some(asked) if kind.is_none_or(|kind| kind == asked) => Ok((asked, boot)),
+        Some(_) | None => Err(format!(
             "this is the {} engine and cannot serve `{}`",
-            kind.as_str(),
+            kind.map_or("scripted", EngineKind::as_str),
             boot.capability
-        ));
+        )),
     }
-    Ok(boot)
 }
 
 fn say(text: &str) -> Begin {
@@ -101,7 +104,10 @@ mod tests {
     fn a_good_line_is_taken_with_and_without_its_line_feed() {
         for end in ["", "\n", "\r\n"] {
             let line = boot("stt.whisper") + end;
-            assert_eq!(parse(line.as_bytes(), EngineKind::Stt).unwrap().capability, "stt.whisper");
+            for kind in [Some(EngineKind::Stt), None] {
+                let (kind, boot) = parse(line.as_bytes(), kind).unwrap();
+                assert_eq!((kind, boot.capability.as_str()), (EngineKind::Stt, "stt.whisper"));
+            }
         }
     }
 
@@ -111,7 +117,7 @@ mod tests {
         let wrong_type = boot("stt.whisper").replace("\"SUSECRET\"", "[\"SUSECRET\"]");
         let huge = vec![b' '; 64 * 1024];
         for line in [&b""[..], b"\n", b"{}", b"hello SUSECRET", cut.as_bytes(), wrong_type.as_bytes(), &huge, b"\xff\xfe"] {
-            let reason = parse(line, EngineKind::Stt).unwrap_err();
+            let reason = parse(line, Some(EngineKind::Stt)).unwrap_err();
             assert!(!reason.contains("SUSECRET"), "{reason}");
         }
     }
@@ -119,7 +125,7 @@ mod tests {
     #[test]
     fn an_engine_serves_only_its_own_kind() {
         for capability in ["tts.kokoro", "stt", "stt.a.b", "stt.>", ""] {
-            let reason = parse(boot(capability).as_bytes(), EngineKind::Stt).unwrap_err();
+            let reason = parse(boot(capability).as_bytes(), Some(EngineKind::Stt)).unwrap_err();
             assert!(reason.contains("cannot serve"), "{reason}");
         }
     }

@@ -55,8 +55,18 @@ pub fn engine_main(
     kind: EngineKind,
     load: impl FnOnce(&EngineBoot) -> Result<Loaded, Failure> + Send + 'static,
 ) -> ExitCode {
-    let boot = match boot::begin(program, kind) {
-        Begin::Boot(boot) => *boot,
+    run(program, Some(kind), move |_, boot| load(boot))
+}
+
+/// [`engine_main`] for a program that may play any kind: `None` takes the kind that
+/// the boot line asks for.
+pub(crate) fn run(
+    program: &'static str,
+    kind: Option<EngineKind>,
+    load: impl FnOnce(EngineKind, &EngineBoot) -> Result<Loaded, Failure> + Send + 'static,
+) -> ExitCode {
+    let (kind, boot) = match boot::begin(program, kind) {
+        Begin::Boot(kind, boot) => (kind, *boot),
         Begin::Answered => return ExitCode::SUCCESS,
         Begin::Refused(reason) => {
             // Before telemetry: there may be nobody but the terminal.
@@ -98,7 +108,7 @@ async fn live(
     program: &'static str,
     kind: EngineKind,
     boot: EngineBoot,
-    load: impl FnOnce(&EngineBoot) -> Result<Loaded, Failure> + Send + 'static,
+    load: impl FnOnce(EngineKind, &EngineBoot) -> Result<Loaded, Failure> + Send + 'static,
 ) -> Exit {
     let started = Instant::now();
     let mut parent_gone = watch_parent();
@@ -122,10 +132,10 @@ async fn live(
         pid: std::process::id(),
         node: host::node(),
     };
-    let (refusal_sender, refused) = oneshot::channel();
+    let (refusal_sender, refused) = async_mpsc::channel(1);
     let registered = keep_registered(bus.clone(), hello, announce);
     tokio::spawn(async move {
-        let _ = refusal_sender.send(registered.await);
+        let _ = refusal_sender.send(registered.await).await;
     });
     let mut engine = match Engine::open(kind, bus, &boot, parent_gone, refused).await {
         Ok(engine) => engine,
@@ -189,11 +199,11 @@ fn watch_parent() -> oneshot::Receiver<()> {
 async fn load_apart(
     kind: EngineKind,
     boot: EngineBoot,
-    load: impl FnOnce(&EngineBoot) -> Result<Loaded, Failure> + Send + 'static,
+    load: impl FnOnce(EngineKind, &EngineBoot) -> Result<Loaded, Failure> + Send + 'static,
 ) -> Result<Loaded, Failure> {
     let (sender, receiver) = oneshot::channel();
     let thread = std::thread::Builder::new().name("loader".to_owned()).spawn(move || {
-        let loaded = load(&boot);
+        let loaded = load(kind, &boot);
         let _ = sender.send(loaded);
     });
     if let Err(error) = thread {
@@ -226,7 +236,7 @@ struct Engine {
     audio: Subscription,
     connection: watch::Receiver<Connection>,
     parent_gone: oneshot::Receiver<()>,
-    refused: oneshot::Receiver<Failure>,
+    refused: async_mpsc::Receiver<Failure>,
     terminate: async_mpsc::Receiver<()>,
     heartbeat: tokio::time::Interval,
     beats: u64,
@@ -257,14 +267,16 @@ impl Engine {
         bus: Bus,
         boot: &EngineBoot,
         parent_gone: oneshot::Receiver<()>,
-        refused: oneshot::Receiver<Failure>,
+        refused: async_mpsc::Receiver<Failure>,
     ) -> Result<Self, BusError> {
         let control = bus.subscribe(&subject::engine_control(&boot.instance), None, 256).await?;
         // As many frames as an utterance may have; a reader that is slower loses
         // frames, which the numbering shows.
         let audio = bus.subscribe(&subject::audio_all(&boot.instance), None, 4_096).await?;
         let (report_sender, reports) = async_mpsc::unbounded_channel();
-        let mut heartbeat = tokio::time::interval(Duration::from_millis(HEARTBEAT_MS));
+        let period = Duration::from_millis(HEARTBEAT_MS);
+        // Not at once: the first sign of life is the hello.
+        let mut heartbeat = tokio::time::interval_at((Instant::now() + period).into(), period);
         heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         Ok(Self {
             kind,
@@ -373,7 +385,7 @@ impl Engine {
             message = self.control.next() => message.map_or(Wake::BusClosed, Wake::Control),
             _ = &mut self.parent_gone => Wake::ParentGone,
             Some(()) = self.terminate.recv() => Wake::Terminate,
-            Ok(failure) = &mut self.refused => Wake::Refused(failure),
+            Some(failure) = self.refused.recv() => Wake::Refused(failure),
             Some(report) = self.reports.recv() => Wake::Report(report),
             Ok(()) = self.connection.changed() => {
                 Wake::Connection(*self.connection.borrow_and_update())

@@ -40,7 +40,7 @@ impl Config<'_> {
                 json!({
                     "nkey": identity.public_key,
                     "permissions": {
-                        "publish": allow(&identity.permissions.publish_list()),
+                        "publish": allow(&identity.permissions.publish_list(name)),
                         "subscribe": allow(&identity.permissions.subscribe_list(name)),
                     },
                 })
@@ -93,7 +93,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_list_refuses_everything() {
+    fn nothing_is_allowed_that_is_not_listed() {
+        assert_eq!(allow(&[]), json!({ "deny": ">" }), "an empty list would mean everything");
         let silent = Permissions { publish: vec![], subscribe: vec![], responses: true };
         let identities = BTreeMap::from([(
             "mute".to_owned(),
@@ -108,7 +109,7 @@ mod tests {
         }
         .render();
         assert!(
-            text.contains(r#"{"nkey":"UKEY","permissions":{"publish":{"deny":">"},"subscribe":{"allow":["_INBOX.mute.>"]}}}"#),
+            text.contains(r#"{"nkey":"UKEY","permissions":{"publish":{"allow":["_INBOX.mute.flush.*"]},"subscribe":{"allow":["_INBOX.mute.>"]}}}"#),
             "{text}"
         );
         assert!(text.contains(r#""default_permissions":{"publish":{"deny":">"},"subscribe":{"deny":">"}}"#));

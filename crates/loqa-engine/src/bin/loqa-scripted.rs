@@ -1,5 +1,5 @@
 //! The scripted engine as a program: see [`loqa_engine::scripted`].
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::from(2)
+    loqa_engine::scripted::main()
 }
