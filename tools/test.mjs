@@ -4,6 +4,7 @@
 
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { CARGO_DENY, provideCargoDeny } from "./setup/cargo-deny.mjs";
 import { prepare } from "./setup/prepare.mjs";
 import { ROOT } from "./setup/paths.mjs";
 import { passThrough } from "./setup/run.mjs";
@@ -17,7 +18,7 @@ const CHECKS = [
   ["format of the skills", "cargo", ["fmt", "--all", "--check", ...SKILLS]],
   ["tidy", "cargo", ["xtask", "tidy"]],
   ["model catalog", "cargo", ["xtask", "models"]],
-  ["dependencies", "cargo", ["xtask", "dependencies"]],
+  ["dependencies", CARGO_DENY, ["deny", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"]],
   ["set-up tests", process.execPath, ["--test", ...nodeTests()]],
   ["build", "cargo", ["build", "--locked", "--workspace", "--all-targets"]],
   ["clippy", "cargo", ["clippy", "--locked", "--workspace", "--all-targets", ...STRICT]],
@@ -43,7 +44,8 @@ async function main(words) {
   }
   const results = [];
   const env = await prepare();
-  results.push({ name: "set-up", ok: env !== null, seconds: secondsSince(started) });
+  const tools = env && wanted.some(([, program]) => program === CARGO_DENY) ? await provideCargoDeny(env) : true;
+  results.push({ name: "set-up", ok: env !== null && tools, seconds: secondsSince(started) });
   for (const [name, program, args] of env ? wanted : []) {
     process.stdout.write(`\n== ${name}: ${[program === process.execPath ? "node" : program, ...args].join(" ")}\n`);
     const begin = Date.now();

@@ -54,7 +54,8 @@ export async function setUp({ check = false, env: given = process.env, report })
   return { ok: steps.every(({ state }) => state !== "missing"), steps, env, tools };
 }
 
-async function provideTool(tool, folder, context) {
+/** One fetched tool: looked at first, fetched only when it is missing or differs. */
+export async function provideTool(tool, folder, context) {
   const key = platformKey();
   const pin = tool.platforms[key];
   if (!pin) return { state: "missing", detail: `there is no ${tool.name} for ${key}; there is for ${Object.keys(tool.platforms).join(", ")}` };

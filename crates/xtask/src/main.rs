@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "a command-line program")]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on may stop"))]
 
+mod metadata;
 mod models;
 mod skills;
 mod tidy;
