@@ -6,6 +6,7 @@ The first five values of a style are: shift of log F0, log scale of the formants
 
 from __future__ import annotations
 
+import inspect
 import math
 from pathlib import Path
 
@@ -127,8 +128,10 @@ def export(checkpoint: Path, destination: Path, voices: Path) -> None:
     speaker = Speaker(net.eval()).eval()
     example = (torch.tensor([ids("ˌI sˈɛt ɐ tˈIməɹ.")]), torch.zeros(1, 256), torch.ones(1))
     raw = destination.with_suffix(".raw.onnx")
+    # torch 2.9 exports through dynamo unless told not to; the tracing exporter gives the graph that was checked.
+    tracing = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
     torch.onnx.export(
-        speaker, example, str(raw), input_names=["input_ids", "style", "speed"], output_names=["waveform"], opset_version=17,
+        speaker, example, str(raw), **tracing, input_names=["input_ids", "style", "speed"], output_names=["waveform"], opset_version=17,
         do_constant_folding=False, dynamic_axes={"input_ids": {1: "tokens"}, "waveform": {1: "samples"}},
     )  # fmt: skip
     model = onnx.load(str(raw))
