@@ -1,0 +1,9 @@
+//! Tests of the language model engine with real models, a real HTTP server and the real bus.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
+mod bus;
+mod general;
+mod kit;
+mod offered;
+mod reflex;
+mod server;

@@ -1,0 +1,119 @@
+//! Only offered tools can be called, whatever the model would like to write.
+
+use crate::kit::{all_tools, command, reflex, timer_tools};
+use llama_cpp_2::sampling::LlamaSampler;
+use loqa_llm::reflex::ReflexMap;
+use loqa_llm::tools;
+use loqa_protocol::ToolSpec;
+
+/// Small and repeatable; good enough to choose subsets and strings.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % n as u64).unwrap()
+    }
+}
+
+fn map() -> ReflexMap {
+    ReflexMap::beside(&crate::kit::reflex_path()).unwrap()
+}
+
+fn subset(dice: &mut Dice, all: &[ToolSpec]) -> Vec<ToolSpec> {
+    let chance = 1 + dice.below(9);
+    all.iter().filter(|_| dice.below(10) < chance).cloned().collect()
+}
+
+/// Whether the grammar lets the model write `text` and stop.
+fn accepts(model: &llama_cpp_2::model::LlamaModel, mut grammar: LlamaSampler, text: &str) -> bool {
+    let vocab = model.vocab();
+    let allowed = |grammar: &mut LlamaSampler, token| {
+        use llama_cpp_2::token::{data::LlamaTokenData, data_array::LlamaTokenDataArray};
+        let mut one = LlamaTokenDataArray::new(vec![LlamaTokenData::new(token, 0.0, 0.0)], false);
+        grammar.apply(&mut one);
+        one.data[0].logit().is_finite()
+    };
+    for token in vocab.tokenize(text.as_bytes(), false, false) {
+        if !allowed(&mut grammar, token) || grammar.try_accept(token).is_err() {
+            return false;
+        }
+    }
+    allowed(&mut grammar, vocab.eos())
+}
+
+#[test]
+fn ten_thousand_answers_name_offered_tools_only() {
+    let (mut model, map, all) = (reflex(), map(), all_tools());
+    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    let arguments = ["{}", "{\"seconds\":300}", "{\"label\":\" tea\"}", "{\"room\":\" kitchen\",\"state\":\" on\"}", "{\"list\":\" shopping\"}"];
+    let (mut accepted, mut tried) = (0, 0);
+    while tried < 10_000 {
+        let offered = subset(&mut dice, &all);
+        let read = tools::read(&offered).unwrap();
+        let offer = map.matched(&read);
+        let grammar = model.decoder().grammar(&offer.grammar()).unwrap();
+        for _ in 0..50 {
+            tried += 1;
+            // A trained name, a name cut short, two names run together, or an invented one.
+            let mut name = all[dice.below(all.len())].name.clone();
+            match dice.below(5) {
+                0 => name.truncate(1 + dice.below(name.len())),
+                1 => name.push_str(&all[dice.below(all.len())].name),
+                2 => name.insert(dice.below(name.len()), char::from(b'a' + u8::try_from(dice.below(26)).unwrap())),
+                _ => {}
+            }
+            let text = format!("{{\"tool\":\" {name}\",\"args\":{}}}", arguments[dice.below(arguments.len())]);
+            if accepts(model.decoder().model(), grammar.clone(), &text) {
+                accepted += 1;
+                assert!(offered.iter().any(|tool| tool.name == name), "the grammar let `{name}` through");
+                let call = offer.call(&text).expect("what the grammar accepts can be read");
+                assert!(offered.iter().any(|tool| tool.name == call.name), "{}", call.name);
+            }
+        }
+    }
+    assert!(accepted > 500, "the test must also see calls that are allowed, saw {accepted}");
+}
+
+#[test]
+fn the_model_itself_calls_offered_tools_only() {
+    let (mut model, all) = (reflex(), all_tools());
+    let mut dice = Dice(0x1234_5678_9abc_def1);
+    let commands = [
+        "set a timer for five minutes", "turn on the kitchen lights", "close the curtains", "play some jazz",
+        "add milk to my shopping list", "what time is it", "cancel my alarm", "yes please", "mute", "who are you",
+    ];
+    let mut calls = 0;
+    for round in 0..400 {
+        let offered = subset(&mut dice, &all);
+        let text = commands[round % commands.len()];
+        match command(&mut model, text, &offered) {
+            Ok(outcome) => {
+                if let Some((call, _)) = outcome.call {
+                    calls += 1;
+                    assert!(offered.iter().any(|tool| tool.name == call.name), "{text}: {}", call.name);
+                }
+            }
+            Err(failure) => assert!(failure.message.contains("do not fit"), "{failure}"),
+        }
+    }
+    assert!(calls > 100, "only {calls} calls");
+}
+
+#[test]
+fn a_call_that_the_grammar_forced_is_below_any_gate() {
+    let mut model = reflex();
+    // Only cancelling is offered: "start" can at most be bent into it.
+    let tools: Vec<ToolSpec> = timer_tools().into_iter().filter(|tool| tool.name == "timer.cancel").collect();
+    let mut forced = 0;
+    for text in ["pause the pasta timer", "resume my timer", "set a timer for five minutes", "how long is left on the timer"] {
+        if let Some((call, confidence)) = command(&mut model, text, &tools).unwrap().call {
+            assert_eq!(call.name, "timer.cancel");
+            assert!(confidence <= 0.1, "{text}: {confidence}");
+            forced += 1;
+        }
+    }
+    assert!(forced > 0, "the case this test is about did not occur");
+}
