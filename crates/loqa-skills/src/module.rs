@@ -55,6 +55,8 @@ pub(crate) fn check(bytes: &[u8], exports: &[&str]) -> Result<ModuleFacts, Strin
         .validate_all(bytes)
         .map_err(|error| format!("not a valid module of WebAssembly 2.0: {error}"))?;
     let mut initial_pages = 0_u64;
+    let mut may_grow = false;
+    let mut has_start = false;
     let mut functions = Vec::new();
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.map_err(|error| error.to_string())? {
@@ -66,9 +68,12 @@ pub(crate) fn check(bytes: &[u8], exports: &[&str]) -> Result<ModuleFacts, Strin
             }
             Payload::MemorySection(memories) => {
                 for memory in memories {
-                    initial_pages += memory.map_err(|error| error.to_string())?.initial;
+                    let memory = memory.map_err(|error| error.to_string())?;
+                    initial_pages += memory.initial;
+                    may_grow = memory.maximum.is_none_or(|maximum| maximum > u64::from(MEMORY_PAGES));
                 }
             }
+            Payload::StartSection { .. } => has_start = true,
             Payload::TableSection(tables) => {
                 for table in tables {
                     let limits = table.map_err(|error| error.to_string())?.ty;
@@ -93,6 +98,13 @@ pub(crate) fn check(bytes: &[u8], exports: &[&str]) -> Result<ModuleFacts, Strin
     if initial_pages > MAX_INITIAL_PAGES {
         return Err(format!(
             "the module begins with {initial_pages} pages of memory, at most {MAX_INITIAL_PAGES} are allowed; use a smaller stack or less static data"
+        ));
+    }
+    // Extism links a module before it limits its memory, and linking runs this code.
+    if (has_start || functions.contains(&"_initialize")) && may_grow {
+        return Err(format!(
+            "the module runs code when it is linked and may grow its memory; link with --max-memory={}",
+            u64::from(MEMORY_PAGES) * 64 * 1024
         ));
     }
     if let Some(missing) = exports.iter().find(|export| !functions.contains(*export)) {

@@ -136,7 +136,7 @@ impl Skill {
             .compile()
             .map_err(|error| refused(format!("cannot be compiled: {error:#}")))?;
         let instance = Plugin::new_from_compiled(&compiled)
-            .map_err(|error| refused(format!("cannot be linked: {:#}", error)))?;
+            .map_err(|error| refused(format!("{} when it is linked", describe(&error))))?;
         Ok(Self {
             manifest: Arc::new(manifest),
             module_sha256,
@@ -197,7 +197,7 @@ impl Skill {
             Some(instance) => instance,
             None => match Plugin::new_from_compiled(&self.compiled) {
                 Ok(plugin) => (plugin, 0),
-                Err(error) => return (Err(CallError::Fault(format!("cannot be instantiated: {error:#}"))), Some(invocation)),
+                Err(error) => return (Err(CallError::Fault(describe(&error))), Some(invocation)),
             },
         };
         *lock(&self.running) = Some(invocation);
@@ -315,9 +315,9 @@ fn read_argument(plugin: &mut CurrentPlugin, inputs: &[Val]) -> Result<Vec<u8>, 
 fn describe(error: &extism::Error) -> String {
     let cause = error.root_cause().to_string();
     let line = cause.lines().next().unwrap_or_default();
-    match line {
+    match line.trim_start_matches("wasm trap: ") {
         "oom" => format!("needs more than {} MiB of memory", u64::from(MEMORY_PAGES) * 64 / 1024),
-        "plugin ran out of fuel" => "computed for too long".to_owned(),
+        "plugin ran out of fuel" | "all fuel consumed by WebAssembly" => "computed for too long".to_owned(),
         _ => format!("broke: {line}"),
     }
 }

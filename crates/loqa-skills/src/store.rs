@@ -302,7 +302,7 @@ mod tests {
         draft.set_value("b".into(), Some("22".into()));
         draft.set_timer("t".into(), Some(TimerRow { due_ms: 5, data: "{}".into() }));
         assert_eq!(draft.value(&store, "s", "a").unwrap().as_deref(), Some("1"));
-        assert_eq!(draft.bytes_with(&store, "s", "c", 7).unwrap(), 3 + 3 + 4);
+        assert_eq!(draft.bytes_with(&store, "s", "c", 7).unwrap(), 2 + 3 + 8);
         assert_eq!(Draft::default().value(&store, "s", "a").unwrap(), None, "nothing is written yet");
         store.commit("s", &draft, None).unwrap();
 

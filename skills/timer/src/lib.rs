@@ -189,7 +189,7 @@ fn list(loqa: &mut Loqa<'_>, Nothing {}: Nothing) -> Result<Reply, SkillError> {
 
 fn left(loqa: &mut Loqa<'_>, which: Which) -> Result<Reply, SkillError> {
     let timers = all(loqa)?;
-    let named = which.label.as_deref().and_then(clean_label).filter(|label| label != "all");
+    let named = which.label.as_deref().and_then(clean_label).filter(|label| !means_all(label));
     if named.is_none() {
         return Ok(Reply::say(describe_all(&timers)).with_data(data_of(&timers)));
     }
@@ -246,7 +246,7 @@ fn choose(timers: &[Timer], which: &Which, what: &str) -> Result<Vec<Timer>, Rep
         return Err(Reply::say(format!("You have no {what}.")));
     }
     let label = which.label.as_deref().and_then(clean_label);
-    if which.all || label.as_deref() == Some("all") {
+    if which.all || label.as_deref().is_some_and(means_all) {
         return Ok(timers.to_vec());
     }
     let Some(label) = label else {
@@ -263,6 +263,10 @@ fn choose(timers: &[Timer], which: &Which, what: &str) -> Result<Vec<Timer>, Rep
         [_] => Ok(matching),
         several => Err(ask(several)),
     }
+}
+
+fn means_all(label: &str) -> bool {
+    matches!(label, "all" | "every" | "both")
 }
 
 /// When what was asked for is so already.

@@ -1,0 +1,9 @@
+//! The skill host as its callers see it: real modules through Extism, a real store.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod manifest;
+mod permissions;
+mod runaway;
+mod support;
+mod timer;

@@ -1,0 +1,124 @@
+//! Every host function in every state of its permission, through a real module.
+
+use crate::support::{Bench, escaped, manifest, module};
+use loqa_skills::HostFunction;
+use serde_json::json;
+
+/// Arguments that are fine, and the effect that shows outside. Each function needs a row: no wildcard here.
+fn row(function: HostFunction) -> (&'static str, Option<&'static str>) {
+    match function {
+        HostFunction::Log => (r#"{"level":"info","text":"hello"}"#, None),
+        HostFunction::Say => (r#"{"text":"hello"}"#, Some("test says hello")),
+        HostFunction::Announce => (r#"{"text":"hello"}"#, Some("test says hello")),
+        HostFunction::Notify => (r#"{"text":"hello"}"#, Some("test notifies hello")),
+        HostFunction::Publish => (r#"{"topic":"a","data":1}"#, Some("test publishes 1 on a")),
+        HostFunction::KvGet => (r#"{"key":"k"}"#, None),
+        HostFunction::KvSet => (r#"{"key":"k","value":1}"#, None),
+        HostFunction::KvDelete => (r#"{"key":"k"}"#, None),
+        HostFunction::KvList => (r#"{"prefix":""}"#, None),
+        HostFunction::Now => ("{}", None),
+        HostFunction::TimerSet => (r#"{"id":"t","due_in_ms":5,"data":null}"#, None),
+        HostFunction::TimerCancel => (r#"{"id":"t"}"#, None),
+        HostFunction::TimerList => ("{}", None),
+    }
+}
+
+/// A module that makes one host call.
+fn caller(function: HostFunction, arguments: &str) -> String {
+    module(
+        &format!(r#"(import "loqa:host/v1" "{}" (func $host (param i64) (result i64)))"#, function.name()),
+        &format!(r#"(data (i32.const 0) "{}")"#, escaped(arguments)),
+        &format!("(drop (call $host (call $copy (i32.const 0) (i32.const {}))))", arguments.len()),
+    )
+}
+
+fn request(function: HostFunction) -> String {
+    let scope = if function == HostFunction::Publish { "topics: [a], " } else { "" };
+    format!("{{ use: {}, {scope}reason: for tests }}", function.permission())
+}
+
+#[test]
+fn every_host_function_is_denied_unless_declared_and_granted() {
+    for function in HostFunction::ALL.iter().copied() {
+        let (arguments, effect) = row(function);
+        let (name, permission) = (function.name(), function.permission());
+        for (state, expected) in [("undeclared", "not_declared"), ("declared", "not_granted"), ("granted", "granted")] {
+            let bench = Bench::new();
+            let permissions = if state == "undeclared" { Vec::new() } else { vec![request(function)] };
+            bench.host.load(&bench.write_skill(&manifest(&permissions), &caller(function, arguments))).unwrap();
+            if state == "declared" {
+                bench.host.revoke("test", permission);
+            }
+            bench.call("test.run", json!({})).unwrap_or_else(|failure| panic!("{name}, {state}: {failure}"));
+            assert_eq!(bench.decisions.take(), [format!("{name} {permission} {expected}")], "{name}, {state}");
+            let expected_effects = if state == "granted" { effect.into_iter().collect() } else { Vec::new() };
+            assert_eq!(bench.effects.take(), expected_effects, "{name}, {state}");
+            let timer_is_set = bench.host.next_timer().is_some();
+            assert_eq!(timer_is_set, state == "granted" && function == HostFunction::TimerSet, "{name}, {state}");
+        }
+    }
+}
+
+#[test]
+fn a_denied_function_is_denied_whatever_its_arguments() {
+    for function in HostFunction::ALL.iter().copied() {
+        for arguments in ["", "null", "{", r#"{"unknown":1}"#] {
+            let bench = Bench::new();
+            bench.host.load(&bench.write_skill(&manifest(&[]), &caller(function, arguments))).unwrap();
+            let _refused_or_not = bench.call("test.run", json!({}));
+            let decisions = bench.decisions.take();
+            assert!(
+                decisions.iter().all(|decision| decision.ends_with("not_declared")),
+                "{}({arguments}) was decided as {decisions:?}",
+                function.name()
+            );
+        }
+    }
+}
+
+#[test]
+fn bad_arguments_change_nothing() {
+    for function in HostFunction::ALL.iter().copied() {
+        for arguments in ["null", "{", r#"{"unknown":1}"#, r#"{"id":"","due_in_ms":-1,"data":0}"#, r#"{"text":"\u001b[2J"}"#] {
+            let bench = Bench::new();
+            bench.host.load(&bench.write_skill(&manifest(&[request(function)]), &caller(function, arguments))).unwrap();
+            let outcome = bench.call("test.run", json!({}));
+            assert!(outcome.is_ok(), "{}({arguments}) is an error that the skill can handle: {outcome:?}", function.name());
+            assert_eq!(bench.effects.take(), [""; 0], "{}({arguments})", function.name());
+            assert_eq!(bench.host.next_timer(), None, "{}({arguments})", function.name());
+        }
+    }
+}
+
+#[test]
+fn a_revocation_reaches_the_running_call() {
+    let bench = Bench::new();
+    let twice = module(
+        r#"(import "loqa:host/v1" "notify" (func $host (param i64) (result i64)))"#,
+        r#"(data (i32.const 0) "{\"text\":\"hello\"}")"#,
+        "(drop (call $host (call $copy (i32.const 0) (i32.const 16)))) (drop (call $host (call $copy (i32.const 0) (i32.const 16))))",
+    );
+    let permissions = ["{ use: notify:show, per_minute: 1, reason: for tests }".to_owned()];
+    bench.host.load(&bench.write_skill(&manifest(&permissions), &twice)).unwrap();
+    bench.call("test.run", json!({})).unwrap();
+    assert_eq!(bench.decisions.take(), ["notify notify:show granted", "notify notify:show rate_exceeded"], "each call is decided anew");
+    assert_eq!(bench.effects.take(), ["test notifies hello"]);
+}
+
+#[test]
+fn what_a_failed_call_wrote_is_not_kept() {
+    let bench = Bench::new();
+    let arguments = r#"{"id":"t","due_in_ms":5,"data":null}"#;
+    let (imports, data, call) = (
+        r#"(import "loqa:host/v1" "timer_set" (func $host (param i64) (result i64)))"#,
+        format!(r#"(data (i32.const 0) "{}")"#, escaped(arguments)),
+        format!("(drop (call $host (call $copy (i32.const 0) (i32.const {}))))", arguments.len()),
+    );
+    let permissions = ["{ use: timer:set, reason: for tests }".to_owned()];
+    bench.host.load(&bench.write_skill(&manifest(&permissions), &module(imports, &data, &format!("{call} unreachable")))).unwrap();
+    bench.call("test.run", json!({})).unwrap_err();
+    assert_eq!(bench.host.next_timer(), None, "half a call must not leave a timer behind");
+    bench.host.load(&bench.write_skill(&manifest(&permissions), &module(imports, &data, &call))).unwrap();
+    bench.call("test.run", json!({})).unwrap();
+    assert!(bench.host.next_timer().is_some());
+}
