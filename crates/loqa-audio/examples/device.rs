@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Two answers of one second in the pieces that an engine sends.
+/// Three answers of one second in the pieces that an engine sends.
 fn play(stop_early: bool) -> Result<(), Box<dyn std::error::Error>> {
     let (sender, events) = mpsc::channel();
     let opening = Instant::now();
@@ -53,7 +53,8 @@ fn play(stop_early: bool) -> Result<(), Box<dyn std::error::Error>> {
         if stop_early && round == 1 {
             std::thread::sleep(Duration::from_millis(200));
             output.stop();
-            eprintln!("stopped after 200 ms");
+            let told = events.try_iter().count();
+            eprintln!("stopped after 200 ms, {told} events before");
             continue;
         }
         loop {

@@ -210,6 +210,7 @@ struct Answer {
     n_samples: usize,
     is_complete: bool,
     has_begun: bool,
+    end_is_told: bool,
     /// When the last sample is heard.
     heard_at: Option<Instant>,
 }
@@ -266,6 +267,7 @@ impl Player {
             n_samples: 0,
             is_complete: false,
             has_begun: false,
+            end_is_told: false,
             heard_at: None,
         });
     }
@@ -330,6 +332,8 @@ impl Player {
         }
         if !answer.has_begun && !answer.waiting.is_empty() {
             answer.has_begun = true;
+            // Nothing of an earlier answer may be taken for this one.
+            playback.shared.end.store(NOWHERE, Ordering::Release);
             *lock(&playback.shared.first_played) = None;
             *lock(&playback.shared.ended) = None;
             playback.shared.first.store(playback.written, Ordering::Release);
@@ -339,7 +343,8 @@ impl Player {
             // There is room: nobody else writes.
             playback.written += u64::from(playback.ring.push(sample).is_ok());
         }
-        if answer.is_complete && answer.waiting.is_empty() && answer.has_begun {
+        if answer.is_complete && answer.waiting.is_empty() && answer.has_begun && !answer.end_is_told {
+            answer.end_is_told = true;
             playback.shared.end.store(playback.written, Ordering::Release);
         }
     }
@@ -399,8 +404,8 @@ where
     let channels = usize::from(config.channels.max(1));
     let rate = f64::from(config.sample_rate.max(1));
     let mut played: u64 = 0;
-    // Only copies. The two mutexes are taken once per answer each, and our thread holds
-    // them for the time of a move; `try_lock` keeps even that from ever waiting.
+    // Only copies. The two mutexes are taken once per answer each, with `try_lock`, so that
+    // nothing here ever waits; what could not be told is told one period later.
     let give = move |data: &mut [T], info: &cpal::OutputCallbackInfo| {
         if shared.flush.load(Ordering::Acquire) {
             while ring.pop().is_ok() {
@@ -419,7 +424,7 @@ where
         }
         let first = shared.first.load(Ordering::Acquire);
         let end = shared.end.load(Ordering::Acquire);
-        let has_first = (begin..played).contains(&first);
+        let has_first = first != NOWHERE && played > first;
         let has_end = end != NOWHERE && played >= end;
         if !has_first && !has_end {
             return;
@@ -428,13 +433,14 @@ where
         let latency = stamp.playback.saturating_duration_since(stamp.callback);
         let now = Instant::now();
         if has_first && let Ok(mut slot) = shared.first_played.try_lock() {
-            let into_buffer = Duration::from_secs_f64((first - begin) as f64 / rate);
+            let into_buffer = Duration::from_secs_f64(first.saturating_sub(begin) as f64 / rate);
             *slot = Some((now, latency + into_buffer));
+            // Told once; the next answer sets its own beginning.
+            let _ = shared.first.compare_exchange(first, NOWHERE, Ordering::AcqRel, Ordering::Relaxed);
         }
         if has_end && let Ok(mut slot) = shared.ended.try_lock() {
             let into_buffer = Duration::from_secs_f64(end.saturating_sub(begin) as f64 / rate);
             *slot = Some(now + latency + into_buffer);
-            // Told once; the next answer sets its own end.
             let _ = shared.end.compare_exchange(end, NOWHERE, Ordering::AcqRel, Ordering::Relaxed);
         }
     };
