@@ -20,6 +20,7 @@
 //! Ours, not the report's: ` [X]=Z` (xylophone), `[TCH]=CH` (kitchen) and `[WH]=W`.
 
 /// All rules, in the report's order within each letter.
+#[rustfmt::skip]
 pub(super) const RULES: &[&str] = &[
     // A
     "[A] =AX", " [ARE] =AA R", " [AR]O=AX R", "[AR]#=EH R", "^[AS]#=EY S", "[A]WA=AX", "[AW]=AO",
