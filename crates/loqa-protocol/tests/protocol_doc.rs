@@ -52,7 +52,10 @@ fn examples(document: &str) -> Vec<(&str, Value)> {
         .map(|block| {
             let (name, rest) = block.split_once('\n').unwrap();
             let (text, _) = rest.split_once("\n```").unwrap();
-            (name.trim(), serde_json::from_str(text).unwrap_or_else(|error| panic!("example of {name}: {error}\n{text}")))
+            (
+                name.trim(),
+                serde_json::from_str(text).unwrap_or_else(|error| panic!("example of {name}: {error}\n{text}")),
+            )
         })
         .collect()
 }

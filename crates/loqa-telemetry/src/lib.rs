@@ -129,8 +129,7 @@ mod tests {
 
     #[test]
     fn the_environment_overrides_the_filter_and_fills_in_the_endpoint() {
-        let options =
-            Options { json: true, filter: Some("warn".into()), otlp_endpoint: Some("http://given:1".into()) };
+        let options = Options { json: true, filter: Some("warn".into()), otlp_endpoint: Some("http://given:1".into()) };
         let set = [(LOG_VARIABLE, "debug"), (OTLP_VARIABLE, "http://env:2")];
         let result = with_environment(&options, environment(&set));
         assert_eq!(result.filter.as_deref(), Some("debug"), "LOQA_LOG wins over the file");

@@ -65,10 +65,7 @@ impl Export {
             .with_attribute(opentelemetry::KeyValue::new("service.namespace", "loqa"))
             .build();
         Ok(Self {
-            traces: SdkTracerProvider::builder()
-                .with_resource(resource.clone())
-                .with_batch_exporter(spans)
-                .build(),
+            traces: SdkTracerProvider::builder().with_resource(resource.clone()).with_batch_exporter(spans).build(),
             meters: SdkMeterProvider::builder()
                 .with_resource(resource)
                 .with_reader(PeriodicReader::builder(metrics).with_interval(METRICS_INTERVAL).build())

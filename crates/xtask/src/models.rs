@@ -38,7 +38,8 @@ fn compare(catalog: &mut DocumentMut, folder: &Path) -> anyhow::Result<Vec<Strin
     for model in models.iter_mut() {
         let name = text(model, "name")?.to_owned();
         ensure!(names.insert(name.clone()), "two models are called `{name}`");
-        let bundled = model.get("bundled").and_then(Item::as_bool).with_context(|| format!("`{name}`: no `bundled`"))?;
+        let bundled =
+            model.get("bundled").and_then(Item::as_bool).with_context(|| format!("`{name}`: no `bundled`"))?;
         let files = model.get_mut("file").and_then(Item::as_array_of_tables_mut);
         let files = files.with_context(|| format!("`{name}`: no [[model.file]] entries"))?;
         let n_models = files.iter().filter(|file| text(file, "role").is_ok_and(|role| role == "model")).count();
