@@ -38,9 +38,8 @@ fn play(stop_early: bool) -> Result<(), Box<dyn std::error::Error>> {
     let opening = Instant::now();
     let mut output = Output::speaker(None, move |event| drop(sender.send((Instant::now(), event))))?;
     eprintln!("opened in {:?}", opening.elapsed());
-    let tone: Vec<i16> = (0..24_000)
-        .map(|i| ((i as f32 * 440.0 * std::f32::consts::TAU / 24_000.0).sin() * 8_000.0) as i16)
-        .collect();
+    let tone: Vec<i16> =
+        (0..24_000).map(|i| ((i as f32 * 440.0 * std::f32::consts::TAU / 24_000.0).sin() * 8_000.0) as i16).collect();
     for round in 0..3 {
         // Speech comes after a while of silence, and not in step with the device.
         std::thread::sleep(Duration::from_millis(313));

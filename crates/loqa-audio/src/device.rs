@@ -106,8 +106,8 @@ fn choose(direction: Direction, name: Option<&str>) -> Result<Chosen, AudioError
         (Direction::Speaker, None) => host.default_output_device(),
         (_, Some(name)) => host.devices().ok().and_then(|mut all| {
             all.find(|device| {
-                let fits = name_of(device).as_deref() == Some(name)
-                    || device.description().is_ok_and(|d| d.name() == name);
+                let fits =
+                    name_of(device).as_deref() == Some(name) || device.description().is_ok_and(|d| d.name() == name);
                 fits && match direction {
                     Direction::Microphone => device.supports_input(),
                     Direction::Speaker => device.supports_output(),
@@ -149,10 +149,7 @@ fn device_error(direction: Direction, name: &str, error: &cpal::Error) -> AudioE
 
 /// Whether the stream is over; what remains are glitches and news.
 fn is_fatal(kind: cpal::ErrorKind) -> bool {
-    !matches!(
-        kind,
-        cpal::ErrorKind::Xrun | cpal::ErrorKind::DeviceChanged | cpal::ErrorKind::RealtimeDenied
-    )
+    !matches!(kind, cpal::ErrorKind::Xrun | cpal::ErrorKind::DeviceChanged | cpal::ErrorKind::RealtimeDenied)
 }
 
 /// Keeps the system's sound library from writing to standard error.

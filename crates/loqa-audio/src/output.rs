@@ -55,7 +55,11 @@ pub struct Output {
 #[derive(Debug)]
 enum Kind {
     Null(Silent),
-    Wav { silent: Silent, path: PathBuf, samples: Vec<i16> },
+    Wav {
+        silent: Silent,
+        path: PathBuf,
+        samples: Vec<i16>,
+    },
     #[cfg(feature = "device")]
     Speaker(crate::device::Speaker),
 }

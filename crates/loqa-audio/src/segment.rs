@@ -21,6 +21,9 @@ pub struct SegmenterSettings {
     pub min_speech: usize,
     /// Longest utterance; it ends there whatever happens.
     pub max_length: usize,
+    /// How long the detector says "voiced" after the last sound
+    /// ([`crate::VadSettings::hangover`]); it counts as silence in [`Segment::Ended`].
+    pub hangover: usize,
 }
 
 impl Default for SegmenterSettings {
@@ -32,6 +35,7 @@ impl Default for SegmenterSettings {
             end_silence: 600 * PER_MS,
             min_speech: 100 * PER_MS,
             max_length: MAX_UTTERANCE_SECONDS as usize * 1_000 * PER_MS,
+            hangover: crate::VadSettings::default().hangover,
         }
     }
 }
@@ -70,7 +74,8 @@ pub enum Segment {
         reason: SegmentEnd,
         /// Length of everything that was given, pre-roll included.
         samples: usize,
-        /// How much of its end is silence: the last sound is this long ago.
+        /// How much of its end is silence: the last sound of speech is this long ago. 0
+        /// when the detector heard a voice to the end.
         silence: usize,
     },
 }
@@ -129,7 +134,7 @@ impl Segmenter {
     pub fn release(&mut self) -> Option<Segment> {
         if let Mode::PushToTalk { pressed } = &mut self.mode {
             *pressed = false;
-            return self.open.take().map(|open| open.end(SegmentEnd::Released));
+            return self.open.take().map(|open| open.end(SegmentEnd::Released, self.settings.hangover));
         }
         None
     }
@@ -167,7 +172,7 @@ impl Segmenter {
             None
         };
         if let Some(reason) = reason {
-            segments.extend(self.open.take().map(|open| open.end(reason)));
+            segments.extend(self.open.take().map(|open| open.end(reason, self.settings.hangover)));
         }
         segments
     }
@@ -190,8 +195,9 @@ impl Segmenter {
 }
 
 impl Open {
-    fn end(self, reason: SegmentEnd) -> Segment {
-        Segment::Ended { reason, samples: self.length, silence: self.silence }
+    fn end(self, reason: SegmentEnd, hangover: usize) -> Segment {
+        let silence = if self.silence == 0 { 0 } else { (self.silence + hangover).min(self.length) };
+        Segment::Ended { reason, samples: self.length, silence }
     }
 }
 
@@ -224,7 +230,11 @@ mod tests {
                     }
                     Segment::Continued { .. } => {}
                     Segment::Ended { reason, samples, silence } => {
-                        log.push(format!("{reason:?} after {} ms, silent for {} ms", samples / PER_MS, silence / PER_MS));
+                        log.push(format!(
+                            "{reason:?} after {} ms, silent for {} ms",
+                            samples / PER_MS,
+                            silence / PER_MS
+                        ));
                     }
                 }
             }
@@ -243,52 +253,84 @@ mod tests {
     #[test]
     fn hands_free_begins_with_the_voice_and_ends_with_silence() {
         let silence = ".".repeat(30);
-        check(hands_free(), &format!("{silence}{}{silence}{silence}", "x".repeat(20)), expect![[r#"
-            start at frame 16 with 320 ms
-            Silence after 1300 ms, silent for 600 ms"#]]);
-        check(hands_free(), &format!("x{}xx....xxxxx{silence}", "x".repeat(20)), expect![[r#"
-            start at frame 1 with 20 ms
-            Silence after 1240 ms, silent for 600 ms"#]]);
-        check(hands_free(), &format!("{}{silence}{silence}", "xxxxxxxx..........".repeat(3)), expect![[r#"
-            start at frame 1 with 20 ms
-            Silence after 1480 ms, silent for 600 ms"#]]);
+        check(
+            hands_free(),
+            &format!("{silence}{}{silence}{silence}", "x".repeat(20)),
+            expect![[r#"
+                start at frame 16 with 320 ms
+                Silence after 1300 ms, silent for 696 ms"#]],
+        );
+        check(
+            hands_free(),
+            &format!("x{}xx....xxxxx{silence}", "x".repeat(20)),
+            expect![[r#"
+                start at frame 1 with 20 ms
+                Silence after 1240 ms, silent for 696 ms"#]],
+        );
+        check(
+            hands_free(),
+            &format!("{}{silence}{silence}", "xxxxxxxx..........".repeat(3)),
+            expect![[r#"
+                start at frame 1 with 20 ms
+                Silence after 1480 ms, silent for 696 ms"#]],
+        );
     }
 
     #[test]
     fn a_door_is_not_an_utterance() {
         let silence = ".".repeat(40);
-        check(hands_free(), &format!("{silence}xxx{silence}{}{silence}", "x".repeat(10)), expect![[r#"
-            start at frame 26 with 320 ms
-            TooShort after 960 ms, silent for 600 ms
-            start at frame 74 with 220 ms
-            Silence after 1000 ms, silent for 600 ms"#]]);
+        check(
+            hands_free(),
+            &format!("{silence}xxx{silence}{}{silence}", "x".repeat(10)),
+            expect![[r#"
+                start at frame 26 with 320 ms
+                TooShort after 960 ms, silent for 696 ms
+                start at frame 74 with 220 ms
+                Silence after 1000 ms, silent for 696 ms"#]],
+        );
     }
 
     #[test]
     fn the_key_decides_whatever_the_voice_does() {
-        check(push_to_talk(), &format!("{}P{}R.....", "x".repeat(30), ".".repeat(50)), expect![[r#"
+        check(
+            push_to_talk(),
+            &format!("{}P{}R.....", "x".repeat(30), ".".repeat(50)),
+            expect![[r#"
             start at frame 16 with 320 ms
-            Released after 1300 ms, silent for 1300 ms"#]]);
-        check(push_to_talk(), "...Pxxx..R..RPxxxxR", expect![[r#"
-            start at frame 1 with 80 ms
-            Released after 160 ms, silent for 40 ms
-            start at frame 9 with 60 ms
-            Released after 120 ms, silent for 0 ms"#]]);
+            Released after 1300 ms, silent for 1300 ms"#]],
+        );
+        check(
+            push_to_talk(),
+            "...Pxxx..R..RPxxxxR",
+            expect![[r#"
+                start at frame 1 with 80 ms
+                Released after 160 ms, silent for 136 ms
+                start at frame 9 with 60 ms
+                Released after 120 ms, silent for 0 ms"#]],
+        );
         check(push_to_talk(), "PR..", expect![[""]]);
     }
 
     #[test]
     fn an_endless_utterance_is_ended_and_not_begun_anew() {
-        check(hands_free(), &format!("{}.{}{}", "x".repeat(3_000), "x".repeat(10), ".".repeat(30)), expect![[r#"
-            start at frame 1 with 20 ms
-            TooLong after 30000 ms, silent for 0 ms
-            start at frame 2987 with 320 ms
-            Silence after 1100 ms, silent for 600 ms"#]]);
-        check(push_to_talk(), &format!("P{}RPxxR", "x".repeat(3_000)), expect![[r#"
+        check(
+            hands_free(),
+            &format!("{}.{}{}", "x".repeat(3_000), "x".repeat(10), ".".repeat(30)),
+            expect![[r#"
+                start at frame 1 with 20 ms
+                TooLong after 30000 ms, silent for 0 ms
+                start at frame 2987 with 320 ms
+                Silence after 1100 ms, silent for 696 ms"#]],
+        );
+        check(
+            push_to_talk(),
+            &format!("P{}RPxxR", "x".repeat(3_000)),
+            expect![[r#"
             start at frame 1 with 20 ms
             TooLong after 30000 ms, silent for 0 ms
             start at frame 2986 with 320 ms
-            Released after 340 ms, silent for 0 ms"#]]);
+            Released after 340 ms, silent for 0 ms"#]],
+        );
     }
 
     #[test]

@@ -162,8 +162,9 @@ mod tests {
             let allowed = if level == 10_000 { 0.15 } else { 0.0 };
             assert!(share <= allowed, "white noise of {level}: {share}");
         }
-        let hum: Vec<i16> =
-            (0..160_000).map(|i| ((i as f32 * 50.0 * std::f32::consts::TAU / 16_000.0).sin() * 3_000.0) as i16).collect();
+        let hum: Vec<i16> = (0..160_000)
+            .map(|i| ((i as f32 * 50.0 * std::f32::consts::TAU / 16_000.0).sin() * 3_000.0) as i16)
+            .collect();
         let share = share_voiced(&mut Vad::default(), &hum);
         assert!(share < 0.02, "mains hum: {share}");
     }

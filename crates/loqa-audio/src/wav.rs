@@ -20,6 +20,9 @@ const MAX_CHANNELS: u16 = 32;
 /// Most chunks before the sound. Chosen: players write a handful of them.
 const MAX_CHUNKS: usize = 1_000;
 
+/// Frames that are read at once.
+const FRAMES_PER_READ: usize = 4_096;
+
 /// How the samples of a file are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Encoding {
@@ -101,20 +104,13 @@ pub fn read_speech(path: &Path) -> Result<Vec<i16>, AudioError> {
     }
     let seconds = n_frames as f64 / f64::from(format.rate);
     if seconds > f64::from(MAX_UTTERANCE_SECONDS) {
-        return Err(AudioError::AudioTooLong {
-            path: path.to_owned(),
-            seconds,
-            limit_seconds: MAX_UTTERANCE_SECONDS,
-        });
+        return Err(AudioError::AudioTooLong { path: path.to_owned(), seconds, limit_seconds: MAX_UTTERANCE_SECONDS });
     }
-    let mut bytes = Vec::new();
-    file.take(n_frames * format.frame_bytes()).read_to_end(&mut bytes).map_err(read_error)?;
-    let frame_bytes = usize::try_from(format.frame_bytes()).unwrap_or(usize::MAX);
-    let mono: Vec<f32> = bytes.chunks_exact(frame_bytes).map(|frame| mix_down(frame, format)).collect();
-    if mono.is_empty() {
+    let mono = read_mono(file, format, n_frames).map_err(|error| match error.kind() {
         // The file shrank while it was read.
-        return Err(AudioError::Truncated { path: path.to_owned(), expected, actual: bytes.len() as u64 });
-    }
+        ErrorKind::UnexpectedEof => AudioError::Truncated { path: path.to_owned(), expected, actual: 0 },
+        _ => read_error(error),
+    })?;
     let speech = resample(&mono, format.rate, INPUT_SAMPLE_RATE)?;
     Ok(to_i16(&speech))
 }
@@ -260,6 +256,23 @@ fn read_format(file: &mut (impl Read + Seek), size: u64, path: &Path) -> Result<
         return Err(not_wav("its format contradicts itself"));
     }
     Ok(format)
+}
+
+/// Reads in pieces, so that 32 channels take no more memory than one.
+fn read_mono(file: impl Read, format: Format, n_frames: u64) -> std::io::Result<Vec<f32>> {
+    let frame_bytes = usize::from(format.channels) * format.encoding.bytes();
+    let mut left = n_frames;
+    let mut file = file;
+    let mut mono = Vec::new();
+    let mut block = vec![0; frame_bytes * FRAMES_PER_READ];
+    while left > 0 {
+        let n = usize::try_from(left).unwrap_or(usize::MAX).min(FRAMES_PER_READ);
+        let bytes = &mut block[..n * frame_bytes];
+        file.read_exact(bytes)?;
+        mono.extend(bytes.chunks_exact(frame_bytes).map(|frame| mix_down(frame, format)));
+        left -= n as u64;
+    }
+    Ok(mono)
 }
 
 /// The mean of the channels.

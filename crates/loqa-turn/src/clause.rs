@@ -194,27 +194,45 @@ mod tests {
 
     #[test]
     fn the_first_clause_is_cut_early() {
-        check("Your timer is set, and it rings at noon. Enjoy, my friend, the tea.", expect!["Your timer is set, | and it rings at noon. | Enjoy, my friend, the tea."]);
-        check("I found three timers and one of them is called pasta.", expect!["I found three timers | and one of them is called pasta."]);
+        check(
+            "Your timer is set, and it rings at noon. Enjoy, my friend, the tea.",
+            expect!["Your timer is set, | and it rings at noon. | Enjoy, my friend, the tea."],
+        );
+        check(
+            "I found three timers and one of them is called pasta.",
+            expect!["I found three timers | and one of them is called pasta."],
+        );
         check("Sure, I set a timer for ten minutes.", expect!["Sure, I set a timer for ten minutes."]);
         check("Timer set for 5 minutes.", expect!["Timer set for 5 minutes."]);
-        check("the sky looks blue in daylight from nearly everywhere on this planet of ours", expect!["the sky looks blue in daylight from nearly everywhere on this planet | of ours"]);
+        check(
+            "the sky looks blue in daylight from nearly everywhere on this planet of ours",
+            expect!["the sky looks blue in daylight from nearly everywhere on this planet | of ours"],
+        );
     }
 
     #[test]
     fn later_clauses_are_sentences() {
-        check("Hello there. This one, with commas, and more, stays whole. Done!", expect!["Hello there. | This one, with commas, and more, stays whole. | Done!"]);
+        check(
+            "Hello there. This one, with commas, and more, stays whole. Done!",
+            expect!["Hello there. | This one, with commas, and more, stays whole. | Done!"],
+        );
         check("One? Two! Three… \"Four.\" Five", expect![[r#"One? | Two! | Three… | "Four." | Five"#]]);
         check("First line\nSecond line\n\n- a point\n", expect!["First line | Second line | - a point"]);
     }
 
     #[test]
     fn full_stops_inside_of_words_do_not_cut() {
-        check("It is 3.5 degrees, and Dr. Smith is out. J. Doe came e.g. at 5 p.m. today.", expect!["It is 3.5 degrees, | and Dr. Smith is out. | J. Doe came e.g. at 5 p.m. today."]);
+        check(
+            "It is 3.5 degrees, and Dr. Smith is out. J. Doe came e.g. at 5 p.m. today.",
+            expect!["It is 3.5 degrees, | and Dr. Smith is out. | J. Doe came e.g. at 5 p.m. today."],
+        );
         check("It rings at 5 p.m. The pasta is done.", expect!["It rings at 5 p.m. | The pasta is done."]);
         check("1. Boil water. 2. Add salt.", expect!["1. Boil water. | 2. Add salt."]);
         check("The answer is 42. I checked it.", expect!["The answer is 42. | I checked it."]);
-        check("Version 1.2.3 is out. See example.com for more.", expect!["Version 1.2.3 is out. | See example.com for more."]);
+        check(
+            "Version 1.2.3 is out. See example.com for more.",
+            expect!["Version 1.2.3 is out. | See example.com for more."],
+        );
     }
 
     #[test]

@@ -111,11 +111,7 @@ impl IntentIndex {
                 match template::parse(text) {
                     Ok(parsed) => {
                         let program = Program::new(&parsed, &mut index.vocabulary);
-                        index.entries.push(Entry {
-                            tool: decl.tool.clone(),
-                            template: text.clone(),
-                            program,
-                        });
+                        index.entries.push(Entry { tool: decl.tool.clone(), template: text.clone(), program });
                     }
                     Err(fault) => errors.push(TemplateError {
                         tool: decl.tool.clone(),
@@ -165,20 +161,14 @@ impl IntentIndex {
             let Some(found) = program.run(&mut utterance) else {
                 continue;
             };
-            if best
-                .as_ref()
-                .is_none_or(|(_, old)| found.score.beats(old.score))
-            {
+            if best.as_ref().is_none_or(|(_, old)| found.score.beats(old.score)) {
                 best = Some((candidate, found));
             }
         }
         let (winner, found) = best?;
         let entry = &self.entries[winner as usize];
         Some(IntentMatch {
-            call: ToolCall {
-                name: entry.tool.clone(),
-                arguments: found.arguments,
-            },
+            call: ToolCall { name: entry.tool.clone(), arguments: found.arguments },
             template: entry.template.clone(),
             leftover: found.leftover,
         })
@@ -205,11 +195,7 @@ impl IntentIndex {
                 *frequency.entry(word).or_default() += 1;
             }
         }
-        let cost = |set: &Vec<u32>| -> u32 {
-            set.iter()
-                .map(|word| frequency.get(word).copied().unwrap_or(0))
-                .sum()
-        };
+        let cost = |set: &Vec<u32>| -> u32 { set.iter().map(|word| frequency.get(word).copied().unwrap_or(0)).sum() };
         for (position, entry) in (0_u32..).zip(&self.entries) {
             match entry.program.necessary.iter().min_by_key(|set| cost(set)) {
                 Some(rarest) => {

@@ -8,10 +8,7 @@
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
-#![cfg_attr(
-    test,
-    allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")
-)]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test"))]
 
 pub mod clause;
 pub mod intent;

@@ -264,11 +264,7 @@ enum Phase {
     /// A language model answers.
     Replying(Reply),
     /// A tool runs.
-    CallingTool {
-        call: ToolCall,
-        reply_open: bool,
-        due: Instant,
-    },
+    CallingTool { call: ToolCall, reply_open: bool, due: Instant },
     /// Nothing but speech is outstanding; also the moment between two hops.
     Answered,
     /// `TurnEnded` was emitted.
@@ -335,15 +331,10 @@ impl Turn {
             Start::Voice { source } => {
                 turn.emit(TurnEvent::TurnStarted { source });
                 turn.actions.push(Action::OpenStt);
-                turn.phase = Phase::Listening {
-                    started: false,
-                    due: now + LISTEN_LIMIT,
-                };
+                turn.phase = Phase::Listening { started: false, due: now + LISTEN_LIMIT };
             }
             Start::Text { text } => {
-                turn.emit(TurnEvent::TurnStarted {
-                    source: TurnSource::Text,
-                });
+                turn.emit(TurnEvent::TurnStarted { source: TurnSource::Text });
                 turn.answer_due = Some(now + turn.settings.deadlines.turn);
                 turn.take_typed_text(&text, now);
             }
@@ -367,22 +358,12 @@ impl Turn {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
         let phase = match &self.phase {
-            Phase::Listening { due, .. }
-            | Phase::Transcribing { due }
-            | Phase::CallingTool { due, .. } => Some(*due),
+            Phase::Listening { due, .. } | Phase::Transcribing { due } | Phase::CallingTool { due, .. } => Some(*due),
             Phase::Replying(reply) => Some(reply.due()),
             Phase::Answered => None,
             Phase::Ended => return None,
         };
-        [
-            phase,
-            self.answer_due,
-            self.speech.first_due,
-            self.speech.finish_due,
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        [phase, self.answer_due, self.speech.first_due, self.speech.finish_due].into_iter().flatten().min()
     }
 
     /// Whether `TurnEnded` was emitted.
@@ -403,10 +384,7 @@ impl Turn {
             }
             Input::SpeechEnded { audio_ms } => self.speech_ended(audio_ms, now),
             Input::TranscriptPartial { text } => {
-                if matches!(
-                    self.phase,
-                    Phase::Listening { .. } | Phase::Transcribing { .. }
-                ) {
+                if matches!(self.phase, Phase::Listening { .. } | Phase::Transcribing { .. }) {
                     self.emit(TurnEvent::TranscriptPartial { text });
                 }
             }
@@ -446,29 +424,16 @@ impl Turn {
 
     fn take_typed_text(&mut self, text: &str, now: Instant) {
         if text.len() > MAX_TEXT_BYTES {
-            let message = format!(
-                "the text has {} bytes, at most {MAX_TEXT_BYTES} are taken",
-                text.len()
-            );
-            self.fail_aloud(
-                Failure::new(Hop::Input, ErrorCode::TextTooLong, message),
-                now,
-            );
+            let message = format!("the text has {} bytes, at most {MAX_TEXT_BYTES} are taken", text.len());
+            self.fail_aloud(Failure::new(Hop::Input, ErrorCode::TextTooLong, message), now);
             return;
         }
         let text = without_control_characters(text);
         if text.is_empty() {
-            self.fail_quietly(Failure::new(
-                Hop::Input,
-                ErrorCode::NoSpeech,
-                "the text is empty",
-            ));
+            self.fail_quietly(Failure::new(Hop::Input, ErrorCode::NoSpeech, "the text is empty"));
             return;
         }
-        self.emit(TurnEvent::TranscriptFinal {
-            text: text.clone(),
-            confidence: 1.0,
-        });
+        self.emit(TurnEvent::TranscriptFinal { text: text.clone(), confidence: 1.0 });
         self.plan(text, 1.0, now);
     }
 
@@ -479,17 +444,11 @@ impl Turn {
         self.emit(TurnEvent::SpeechEnded { audio_ms });
         self.answer_due = Some(now + self.settings.deadlines.turn);
         if audio_ms == 0 {
-            self.fail_quietly(Failure::new(
-                Hop::Input,
-                ErrorCode::NoSpeech,
-                "no audio was recorded",
-            ));
+            self.fail_quietly(Failure::new(Hop::Input, ErrorCode::NoSpeech, "no audio was recorded"));
             return;
         }
         self.actions.push(Action::EndAudio);
-        self.phase = Phase::Transcribing {
-            due: now + self.settings.deadlines.stt_final,
-        };
+        self.phase = Phase::Transcribing { due: now + self.settings.deadlines.stt_final };
     }
 
     fn transcribed(&mut self, text: String, confidence: f32, now: Instant) {
@@ -508,21 +467,10 @@ impl Turn {
         self.phase = Phase::Answered;
         let text = without_control_characters(&text);
         // NaN is no confidence at all.
-        let confidence = if confidence.is_nan() {
-            0.0
-        } else {
-            confidence.clamp(0.0, 1.0)
-        };
-        self.emit(TurnEvent::TranscriptFinal {
-            text: text.clone(),
-            confidence,
-        });
+        let confidence = if confidence.is_nan() { 0.0 } else { confidence.clamp(0.0, 1.0) };
+        self.emit(TurnEvent::TranscriptFinal { text: text.clone(), confidence });
         if text.is_empty() {
-            self.fail_quietly(Failure::new(
-                Hop::Stt,
-                ErrorCode::NoSpeech,
-                "nothing was said",
-            ));
+            self.fail_quietly(Failure::new(Hop::Stt, ErrorCode::NoSpeech, "nothing was said"));
             return;
         }
         self.plan(text, confidence, now);
@@ -538,26 +486,15 @@ impl Turn {
                 template: found.template.clone(),
                 leftover: found.leftover.clone(),
             });
-            let planned_by = PlannedBy::Intent {
-                template: found.template,
-                leftover: found.leftover,
-            };
+            let planned_by = PlannedBy::Intent { template: found.template, leftover: found.leftover };
             self.call_tool(found.call, planned_by, false, now);
         } else if confidence < self.settings.min_confidence {
-            let message = format!(
-                "the transcript's confidence is {confidence:.2}, below {:.2}",
-                self.settings.min_confidence
-            );
-            self.fail_aloud(
-                Failure::new(Hop::Stt, ErrorCode::NotUnderstood, message),
-                now,
-            );
+            let message =
+                format!("the transcript's confidence is {confidence:.2}, below {:.2}", self.settings.min_confidence);
+            self.fail_aloud(Failure::new(Hop::Stt, ErrorCode::NotUnderstood, message), now);
         } else if self.settings.llm_tiers.is_empty() {
             let message = "no declared utterance fits and no language model is installed";
-            self.fail_aloud(
-                Failure::new(Hop::Plan, ErrorCode::NotUnderstood, message),
-                now,
-            );
+            self.fail_aloud(Failure::new(Hop::Plan, ErrorCode::NotUnderstood, message), now);
         } else {
             self.start_reply(false, None, now);
         }
@@ -565,12 +502,7 @@ impl Turn {
 
     // The language model.
 
-    fn start_reply(
-        &mut self,
-        degraded: bool,
-        tool_result: Option<(ToolCall, ToolOutcome)>,
-        now: Instant,
-    ) {
+    fn start_reply(&mut self, degraded: bool, tool_result: Option<(ToolCall, ToolOutcome)>, now: Instant) {
         let capability = self.settings.llm_tiers[self.tier].clone();
         let deadlines = self.settings.deadlines;
         self.phase = Phase::Replying(Reply {
@@ -581,10 +513,7 @@ impl Turn {
             spoke: false,
             tool_result: tool_result.clone(),
         });
-        self.emit(TurnEvent::ReplyStarted {
-            capability: capability.clone(),
-            degraded,
-        });
+        self.emit(TurnEvent::ReplyStarted { capability: capability.clone(), degraded });
         self.actions.push(Action::StartReply {
             capability,
             prompt_text: self.prompt_text.clone(),
@@ -624,22 +553,14 @@ impl Turn {
         // Written this way round so that NaN is not confident.
         let is_confident = confidence >= minimum;
         let refusal = if !is_confident {
-            Some(format!(
-                "the call of `{}` has confidence {confidence:.2}, below {minimum:.2}",
-                call.name
-            ))
+            Some(format!("the call of `{}` has confidence {confidence:.2}, below {minimum:.2}", call.name))
         } else if self.tool_calls >= MAX_TOOL_CALLS {
-            Some(format!(
-                "the model asked for more than {MAX_TOOL_CALLS} tool calls"
-            ))
+            Some(format!("the model asked for more than {MAX_TOOL_CALLS} tool calls"))
         } else {
             None
         };
         if let Some(message) = refusal {
-            self.fail_aloud(
-                Failure::new(Hop::Llm, ErrorCode::NotUnderstood, message),
-                now,
-            );
+            self.fail_aloud(Failure::new(Hop::Llm, ErrorCode::NotUnderstood, message), now);
             return;
         }
         let capability = self.settings.llm_tiers[self.tier].clone();
@@ -681,11 +602,7 @@ impl Turn {
             self.emit(TurnEvent::Degraded { failure });
             self.start_reply(true, reply.tool_result, now);
         } else if reply.tool_result.is_some() && !reply.spoke {
-            self.fail_saying(
-                failure,
-                "That is done, but I can't tell you more about it.",
-                now,
-            );
+            self.fail_saying(failure, "That is done, but I can't tell you more about it.", now);
         } else if reply.spoke {
             self.fail_saying(failure, "Sorry, I can't finish this answer.", now);
         } else {
@@ -704,23 +621,14 @@ impl Turn {
 
     // Tools.
 
-    fn call_tool(
-        &mut self,
-        call: ToolCall,
-        planned_by: PlannedBy,
-        asked_by_model: bool,
-        now: Instant,
-    ) {
+    fn call_tool(&mut self, call: ToolCall, planned_by: PlannedBy, asked_by_model: bool, now: Instant) {
         self.tool_calls += 1;
         self.phase = Phase::CallingTool {
             call: call.clone(),
             reply_open: asked_by_model,
             due: now + self.settings.deadlines.skill,
         };
-        self.emit(TurnEvent::ToolCalled {
-            call: call.clone(),
-            planned_by,
-        });
+        self.emit(TurnEvent::ToolCalled { call: call.clone(), planned_by });
         self.actions.push(Action::CallTool { call });
     }
 
@@ -728,10 +636,7 @@ impl Turn {
         let Some(call) = self.leave_tool() else {
             return;
         };
-        self.emit(TurnEvent::ToolReturned {
-            name: call.name.clone(),
-            say: outcome.say.clone(),
-        });
+        self.emit(TurnEvent::ToolReturned { name: call.name.clone(), say: outcome.say.clone() });
         let mut cutter = ClauseCutter::default();
         let mut clauses = cutter.push(&outcome.say);
         clauses.extend(cutter.finish());
@@ -753,10 +658,7 @@ impl Turn {
         let Some(call) = self.leave_tool() else {
             return;
         };
-        self.emit(TurnEvent::ToolDenied {
-            name: call.name,
-            failure: failure.clone(),
-        });
+        self.emit(TurnEvent::ToolDenied { name: call.name, failure: failure.clone() });
         self.fail_aloud(failure, now);
     }
 
@@ -765,10 +667,7 @@ impl Turn {
         if !matches!(self.phase, Phase::CallingTool { .. }) {
             return None;
         }
-        let Phase::CallingTool {
-            call, reply_open, ..
-        } = std::mem::replace(&mut self.phase, Phase::Answered)
-        else {
+        let Phase::CallingTool { call, reply_open, .. } = std::mem::replace(&mut self.phase, Phase::Answered) else {
             return None;
         };
         if reply_open {
@@ -814,17 +713,15 @@ impl Turn {
         if !self.speech.complete || self.is_ended() {
             return;
         }
-        let all_handed_over =
-            self.speech.spoken == self.speech.clauses || self.speech.lost.is_some();
+        let all_handed_over = self.speech.spoken == self.speech.clauses || self.speech.lost.is_some();
         if self.speech.finished && all_handed_over {
             self.emit(TurnEvent::SpeakingFinished);
             self.end_as_it_went();
             return;
         }
         let chars = u32::try_from(self.speech.chars).unwrap_or(u32::MAX);
-        self.speech.finish_due = Some(
-            now + self.settings.deadlines.playback_gap + SPEECH_PER_CHAR.saturating_mul(chars),
-        );
+        self.speech.finish_due =
+            Some(now + self.settings.deadlines.playback_gap + SPEECH_PER_CHAR.saturating_mul(chars));
     }
 
     /// Speech failed: the rest of the answer is given as text.
@@ -852,10 +749,7 @@ impl Turn {
     fn hop_failed(&mut self, failure: Failure, now: Instant) {
         match failure.hop {
             Hop::Input | Hop::Stt => {
-                if matches!(
-                    self.phase,
-                    Phase::Listening { .. } | Phase::Transcribing { .. }
-                ) {
+                if matches!(self.phase, Phase::Listening { .. } | Phase::Transcribing { .. }) {
                     if failure.hop == Hop::Input {
                         self.actions.push(Action::Cancel { hop: Hop::Stt });
                     }
@@ -916,17 +810,11 @@ impl Turn {
         match &self.phase {
             Phase::Listening { due, .. } if *due <= now => {
                 let message = format!("no end of speech within {} s", LISTEN_LIMIT.as_secs());
-                self.fail_aloud(
-                    Failure::new(Hop::Input, ErrorCode::AudioTooLong, message),
-                    now,
-                );
+                self.fail_aloud(Failure::new(Hop::Input, ErrorCode::AudioTooLong, message), now);
                 return;
             }
             Phase::Transcribing { due } if *due <= now => {
-                self.fail_aloud(
-                    late(Hop::Stt, "the final transcript", deadlines.stt_final),
-                    now,
-                );
+                self.fail_aloud(late(Hop::Stt, "the final transcript", deadlines.stt_final), now);
                 return;
             }
             Phase::Replying(reply) if reply.due() <= now => {
@@ -953,11 +841,7 @@ impl Turn {
         }
         if is_due(self.speech.first_due) {
             // Audio that the output has but does not play is not the engine's fault.
-            let hop = if self.speech.spoken > 0 {
-                Hop::Output
-            } else {
-                Hop::Tts
-            };
+            let hop = if self.speech.spoken > 0 { Hop::Output } else { Hop::Tts };
             self.speech_lost(late(hop, "the first sound", deadlines.tts_first), true, now);
         } else if is_due(self.speech.finish_due) {
             self.playback_overdue(now);
@@ -967,11 +851,7 @@ impl Turn {
     /// The audio should have been played long ago.
     fn playback_overdue(&mut self, now: Instant) {
         self.speech.finish_due = None;
-        let hop = if self.speech.spoken < self.speech.clauses {
-            Hop::Tts
-        } else {
-            Hop::Output
-        };
+        let hop = if self.speech.spoken < self.speech.clauses { Hop::Tts } else { Hop::Output };
         let message = "speech did not end in the time that its text needs";
         let failure = Failure::new(hop, ErrorCode::DeadlineExceeded, message);
         if self.speech.lost.is_none() {
@@ -1052,11 +932,7 @@ impl Turn {
     }
 
     fn end(&mut self, end: TurnEnd) {
-        self.emit(TurnEvent::TurnEnded {
-            end,
-            class: self.class,
-            latency_ms: None,
-        });
+        self.emit(TurnEvent::TurnEnded { end, class: self.class, latency_ms: None });
         self.phase = Phase::Ended;
     }
 
@@ -1067,8 +943,7 @@ impl Turn {
 
 impl Reply {
     fn due(&self) -> Instant {
-        self.first_due
-            .map_or(self.total_due, |first| first.min(self.total_due))
+        self.first_due.map_or(self.total_due, |first| first.min(self.total_due))
     }
 }
 
@@ -1076,9 +951,7 @@ impl Reply {
 fn sentence_for(failure: &Failure) -> &'static str {
     match (failure.hop, failure.code) {
         (Hop::Stt, ErrorCode::NotUnderstood) => "Sorry, I didn't catch that.",
-        (Hop::Llm, ErrorCode::NotUnderstood) => {
-            "Sorry, I'm not sure what you want, so I did nothing."
-        }
+        (Hop::Llm, ErrorCode::NotUnderstood) => "Sorry, I'm not sure what you want, so I did nothing.",
         (_, ErrorCode::NotUnderstood) => "Sorry, I can't answer that yet.",
         (_, ErrorCode::AudioTooLong) => "Sorry, that was too long for me.",
         (_, ErrorCode::TextTooLong) => "Sorry, that text is too long for me.",
@@ -1097,9 +970,6 @@ fn sentence_for(failure: &Failure) -> &'static str {
 /// Control characters become spaces and the ends are trimmed: they say nothing, and
 /// they would travel into prompts, terminals and logs.
 fn without_control_characters(text: &str) -> String {
-    let spaced: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let spaced: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     spaced.trim().to_owned()
 }

@@ -8,16 +8,8 @@ use std::sync::Once;
 pub(super) fn quiet() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        type Fixed =
-            unsafe extern "C" fn(*const c_char, c_int, *const c_char, c_int, *const c_char);
-        type Variadic = unsafe extern "C" fn(
-            *const c_char,
-            c_int,
-            *const c_char,
-            c_int,
-            *const c_char,
-            ...
-        );
+        type Fixed = unsafe extern "C" fn(*const c_char, c_int, *const c_char, c_int, *const c_char);
+        type Variadic = unsafe extern "C" fn(*const c_char, c_int, *const c_char, c_int, *const c_char, ...);
         // SAFETY: the handler reads no variable argument. On every Linux ABI that Rust
         // supports the caller passes the named arguments of a variadic function as those
         // of a plain one and cleans up after the call itself.

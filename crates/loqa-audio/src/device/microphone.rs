@@ -52,10 +52,7 @@ impl Microphone {
     /// # Errors
     ///
     /// [`AudioError::NoDevice`] and [`AudioError::Device`].
-    pub fn open(
-        name: Option<&str>,
-        on_event: impl FnMut(CaptureEvent) + Send + 'static,
-    ) -> Result<Self, AudioError> {
+    pub fn open(name: Option<&str>, on_event: impl FnMut(CaptureEvent) + Send + 'static) -> Result<Self, AudioError> {
         let stop = Arc::new(AtomicBool::new(false));
         let overruns = Arc::new(AtomicU64::new(0));
         let (opened, is_open) = mpsc::sync_channel(1);
@@ -70,14 +67,13 @@ impl Microphone {
                 Err(error) => drop(opened.send(Err(error))),
             };
         };
-        let thread = std::thread::Builder::new()
-            .name("loqa-microphone".to_owned())
-            .spawn(run)
-            .map_err(|source| AudioError::Device {
+        let thread = std::thread::Builder::new().name("loqa-microphone".to_owned()).spawn(run).map_err(|source| {
+            AudioError::Device {
                 direction: Direction::Microphone.as_str(),
                 name: name.unwrap_or("default").to_owned(),
                 reason: source.to_string(),
-            })?;
+            }
+        })?;
         match is_open.recv_timeout(OPEN_LIMIT) {
             Ok(Ok(name)) => Ok(Self { name, stop, overruns, thread: Some(thread) }),
             Ok(Err(error)) => Err(error),

@@ -117,10 +117,7 @@ fn what_is_no_wav_is_named() {
     assert!(refusal(b"RF64\xff\xff\xff\xffWAVE").contains("RIFF variant"));
     assert_eq!(refusal(&riff(&[])), "is not a WAV file: it has no description of its format (`fmt `)");
     assert_eq!(refusal(&riff(&[fmt(1, 1, 16_000, 16)])), "is not a WAV file: it has no sound (`data`)");
-    assert_eq!(
-        refusal(&riff(&[(b"data", vec![0; 100])])),
-        "is not a WAV file: its sound comes before its format"
-    );
+    assert_eq!(refusal(&riff(&[(b"data", vec![0; 100])])), "is not a WAV file: its sound comes before its format");
 }
 
 #[test]

@@ -29,10 +29,7 @@ pub(super) fn durations(words: &[Word], at: usize) -> Vec<Duration> {
     let mut durations: Vec<Duration> = found
         .into_iter()
         .filter(|n| n.value <= MAX_SECONDS)
-        .map(|n| Duration {
-            end: n.end,
-            seconds: whole_seconds(n.value),
-        })
+        .map(|n| Duration { end: n.end, seconds: whole_seconds(n.value) })
         .collect();
     durations.sort_by_key(|d| std::cmp::Reverse(d.end));
     durations.dedup_by_key(|d| d.end);
@@ -46,22 +43,12 @@ fn sequence(words: &[Word], at: usize, above: f64, before: f64, found: &mut Vec<
             continue;
         }
         let total = before + part.seconds;
-        found.push(Number {
-            end: part.end,
-            value: total,
-        });
-        let next = if text(words, part.end) == "and" {
-            part.end + 1
-        } else {
-            part.end
-        };
+        found.push(Number { end: part.end, value: total });
+        let next = if text(words, part.end) == "and" { part.end + 1 } else { part.end };
         sequence(words, next, part.unit, total, found);
         // "two minutes thirty": the unit below goes without saying.
         if let Some(rest) = bare_rest(words, part.end, part.unit) {
-            found.push(Number {
-                end: rest.end,
-                value: total + rest.value,
-            });
+            found.push(Number { end: rest.end, value: total + rest.value });
         }
     }
 }
@@ -79,20 +66,12 @@ fn parts(words: &[Word], at: usize) -> Vec<Part> {
         let Some(unit) = unit_seconds(text(words, unit_at)) else {
             return;
         };
-        found.push(Part {
-            end: unit_at + 1,
-            seconds: count * unit,
-            unit,
-        });
+        found.push(Part { end: unit_at + 1, seconds: count * unit, unit });
         if count.fract() == 0.0 && text(words, unit_at + 1) == "and" {
             for fraction in unsigned_numbers(words, unit_at + 2) {
                 let is_count = unit_seconds(text(words, fraction.end)).is_some();
                 if fraction.value > 0.0 && fraction.value < 1.0 && !is_count {
-                    found.push(Part {
-                        end: fraction.end,
-                        seconds: (count + fraction.value) * unit,
-                        unit,
-                    });
+                    found.push(Part { end: fraction.end, seconds: (count + fraction.value) * unit, unit });
                 }
             }
         }
@@ -100,11 +79,7 @@ fn parts(words: &[Word], at: usize) -> Vec<Part> {
     for number in unsigned_numbers(words, at) {
         push(number.value, number.end);
         if number.value < 1.0 {
-            let article_at = if text(words, number.end) == "of" {
-                number.end + 1
-            } else {
-                number.end
-            };
+            let article_at = if text(words, number.end) == "of" { number.end + 1 } else { number.end };
             if matches!(text(words, article_at), "a" | "an" | "one") {
                 push(number.value, article_at + 1);
             }
@@ -138,32 +113,20 @@ fn bare_rest(words: &[Word], at: usize, unit: f64) -> Option<Number> {
     let rest = unsigned_numbers(words, at).into_iter().next()?;
     let fits = rest.value.fract() == 0.0 && (1.0..60.0).contains(&rest.value);
     let has_unit = unit_seconds(text(words, rest.end)).is_some();
-    (fits && !has_unit).then_some(Number {
-        end: rest.end,
-        value: rest.value * below,
-    })
+    (fits && !has_unit).then_some(Number { end: rest.end, value: rest.value * below })
 }
 
 /// `2:30` is minutes and seconds, as on a kitchen timer, unless hours are named;
 /// `1:30:00` is hours, minutes, seconds.
 fn clock_figure(words: &[Word], at: usize) -> Option<Number> {
-    let fields: Vec<f64> = text(words, at)
-        .split(':')
-        .map(|field| field.parse::<u32>().map(f64::from))
-        .collect::<Result<_, _>>()
-        .ok()?;
+    let fields: Vec<f64> =
+        text(words, at).split(':').map(|field| field.parse::<u32>().map(f64::from)).collect::<Result<_, _>>().ok()?;
     let unit = unit_seconds(text(words, at + 1));
-    let end = if unit.is_some_and(|u| u == MINUTE || u == HOUR) {
-        at + 2
-    } else {
-        at + 1
-    };
+    let end = if unit.is_some_and(|u| u == MINUTE || u == HOUR) { at + 2 } else { at + 1 };
     let value = match fields[..] {
         [first, second] if second < 60.0 && unit == Some(HOUR) => first * HOUR + second * MINUTE,
         [first, second] if second < 60.0 => first * MINUTE + second,
-        [hours, minutes, seconds] if minutes < 60.0 && seconds < 60.0 => {
-            hours * HOUR + minutes * MINUTE + seconds
-        }
+        [hours, minutes, seconds] if minutes < 60.0 && seconds < 60.0 => hours * HOUR + minutes * MINUTE + seconds,
         _ => return None,
     };
     Some(Number { end, value })
@@ -190,10 +153,7 @@ mod tests {
         let mut lines = String::new();
         for case in cases {
             let words = split(case, 50);
-            let found: Vec<String> = durations(&words, 0)
-                .iter()
-                .map(|d| format!("{} @{}", d.seconds, d.end))
-                .collect();
+            let found: Vec<String> = durations(&words, 0).iter().map(|d| format!("{} @{}", d.seconds, d.end)).collect();
             lines.push_str(&format!("{case}: {}\n", found.join(", ")));
         }
         expected.assert_eq(&lines);

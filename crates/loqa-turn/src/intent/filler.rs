@@ -62,34 +62,11 @@ const TRAILING: &[&str] = &[
 ];
 
 /// Between any two parts of a template.
-const ANYWHERE: &[&str] = &[
-    "please",
-    "kindly",
-    "just",
-    "quickly",
-    "um",
-    "uhm",
-    "uh",
-    "er",
-    "erm",
-    "hmm",
-    "loqa",
-    "assistant",
-];
+const ANYWHERE: &[&str] =
+    &["please", "kindly", "just", "quickly", "um", "uhm", "uh", "er", "erm", "hmm", "loqa", "assistant"];
 
 /// What never begins or ends free text, as it is said to the assistant.
-const NOT_IN_TEXT: &[&str] = &[
-    "please",
-    "kindly",
-    "thanks",
-    "thank you",
-    "um",
-    "uhm",
-    "uh",
-    "er",
-    "erm",
-    "loqa",
-];
+const NOT_IN_TEXT: &[&str] = &["please", "kindly", "thanks", "thank you", "um", "uhm", "uh", "er", "erm", "loqa"];
 
 /// Words that turn a sentence into something else than the template says. Free text
 /// between other parts of a template must not hold them.
@@ -171,17 +148,12 @@ pub(super) fn fillers_at(words: &[Word], at: usize, place: Place) -> impl Iterat
         Place::Inside => &[],
         Place::Trailing => TRAILING,
     };
-    ANYWHERE
-        .iter()
-        .chain(more)
-        .filter_map(move |phrase| phrase_at(words, at, phrase))
+    ANYWHERE.iter().chain(more).filter_map(move |phrase| phrase_at(words, at, phrase))
 }
 
 /// Whether the words may be free text. `inner` says that a template goes on behind it.
 pub(super) fn may_be_text(words: &[Word], inner: bool) -> bool {
-    let begins = NOT_IN_TEXT
-        .iter()
-        .any(|phrase| phrase_at(words, 0, phrase).is_some());
+    let begins = NOT_IN_TEXT.iter().any(|phrase| phrase_at(words, 0, phrase).is_some());
     let ends_with = |phrase: &&str| {
         let length = phrase.split(' ').count();
         words.len() >= length && phrase_at(words, words.len() - length, phrase).is_some()

@@ -130,10 +130,7 @@ enum Step {
 impl<'t> Utterance<'t> {
     pub(super) fn new(text: &'t str, words: Vec<Word>, vocabulary: &HashMap<String, u32>) -> Self {
         let n = words.len();
-        let ids = words
-            .iter()
-            .map(|w| vocabulary.get(&w.text).copied().unwrap_or(UNKNOWN))
-            .collect();
+        let ids = words.iter().map(|w| vocabulary.get(&w.text).copied().unwrap_or(UNKNOWN)).collect();
         let mut leading = vec![None; n + 1];
         leading[0] = Some(0);
         for at in 0..n {
@@ -151,20 +148,9 @@ impl<'t> Utterance<'t> {
                 .filter_map(|length| trailing[at + length].map(|cost| cost + count(length)))
                 .min();
         }
-        let inside = (0..n)
-            .map(|at| fillers_at(&words, at, Place::Inside).collect())
-            .collect();
+        let inside = (0..n).map(|at| fillers_at(&words, at, Place::Inside).collect()).collect();
         let typed = std::array::from_fn(|_| vec![None; n]);
-        Self {
-            text,
-            words,
-            ids,
-            leading,
-            trailing,
-            inside,
-            typed,
-            memo: Vec::new(),
-        }
+        Self { text, words, ids, leading, trailing, inside, typed, memo: Vec::new() }
     }
 
     /// Ids of the words that some template knows.
@@ -178,18 +164,9 @@ impl<'t> Utterance<'t> {
         };
         let words = &self.words;
         known.get_or_insert_with(|| match kind {
-            TypedKind::Duration => durations(words, at)
-                .into_iter()
-                .map(|d| (d.end, Value::from(d.seconds)))
-                .collect(),
-            TypedKind::Number => numbers(words, at)
-                .into_iter()
-                .map(|n| (n.end, number_value(n.value)))
-                .collect(),
-            TypedKind::Time => times(words, at)
-                .into_iter()
-                .map(|t| (t.end, Value::from(t.text())))
-                .collect(),
+            TypedKind::Duration => durations(words, at).into_iter().map(|d| (d.end, Value::from(d.seconds))).collect(),
+            TypedKind::Number => numbers(words, at).into_iter().map(|n| (n.end, number_value(n.value))).collect(),
+            TypedKind::Time => times(words, at).into_iter().map(|t| (t.end, Value::from(t.text()))).collect(),
         })
     }
 
@@ -208,12 +185,7 @@ enum TypedKind {
 
 impl Program {
     pub(super) fn new(parts: &[Part], vocabulary: &mut HashMap<String, u32>) -> Self {
-        let mut program = Self {
-            nodes: vec![Node::Done],
-            start: 0,
-            slots: Vec::new(),
-            necessary: Vec::new(),
-        };
+        let mut program = Self { nodes: vec![Node::Done], start: 0, slots: Vec::new(), necessary: Vec::new() };
         program.start = program.compile(parts, 0, vocabulary);
         program.necessary = necessary_words(parts, vocabulary);
         program
@@ -221,18 +193,14 @@ impl Program {
 
     /// Whether every necessary word was said; cheap, and true for all that fit.
     pub(super) fn may_fit(&self, utterance: &Utterance<'_>) -> bool {
-        self.necessary
-            .iter()
-            .all(|set| set.iter().any(|word| utterance.ids.contains(word)))
+        self.necessary.iter().all(|set| set.iter().any(|word| utterance.ids.contains(word)))
     }
 
     /// The best match of the whole utterance.
     pub(super) fn run(&self, utterance: &mut Utterance<'_>) -> Option<Best> {
         let n = utterance.words.len();
         utterance.memo.clear();
-        utterance
-            .memo
-            .resize(self.nodes.len() * (n + 1), Memo::Open);
+        utterance.memo.resize(self.nodes.len() * (n + 1), Memo::Open);
         let mut best: Option<(Score, usize)> = None;
         for at in 0..n {
             let Some(leftover_words) = utterance.leading[at] else {
@@ -241,10 +209,7 @@ impl Program {
             let Some(rest) = self.best_way(utterance, self.start, at) else {
                 continue;
             };
-            let score = Score {
-                leftover_words: rest.leftover_words + leftover_words,
-                ..rest
-            };
+            let score = Score { leftover_words: rest.leftover_words + leftover_words, ..rest };
             if best.is_none_or(|(old, _)| score.beats(old)) {
                 best = Some((score, at));
             }
@@ -270,13 +235,7 @@ impl Program {
         match &self.nodes[node as usize] {
             Node::Done => {
                 if let Some(leftover_words) = utterance.trailing[at] {
-                    consider(
-                        Score {
-                            leftover_words,
-                            ..Score::default()
-                        },
-                        Step::End,
-                    );
+                    consider(Score { leftover_words, ..Score::default() }, Step::End);
                 }
             }
             Node::Split(branches) => {
@@ -290,13 +249,7 @@ impl Program {
                 if utterance.ids.get(at) == Some(id)
                     && let Some(rest) = self.best_way(utterance, *next, at + 1)
                 {
-                    consider(
-                        Score {
-                            literal_chars: rest.literal_chars + length,
-                            ..rest
-                        },
-                        Step::Until(at + 1),
-                    );
+                    consider(Score { literal_chars: rest.literal_chars + length, ..rest }, Step::Until(at + 1));
                 }
             }
             Node::Slot { slot, next } => {
@@ -312,21 +265,11 @@ impl Program {
                 }
             }
         }
-        if matches!(
-            self.nodes[node as usize],
-            Node::Word { .. } | Node::Slot { .. }
-        ) && at < n
-        {
+        if matches!(self.nodes[node as usize], Node::Word { .. } | Node::Slot { .. }) && at < n {
             for length in utterance.inside[at].clone() {
                 if let Some(rest) = self.best_way(utterance, node, at + length) {
                     let leftover_words = rest.leftover_words + count(length);
-                    consider(
-                        Score {
-                            leftover_words,
-                            ..rest
-                        },
-                        Step::Skip(length),
-                    );
+                    consider(Score { leftover_words, ..rest }, Step::Skip(length));
                 }
             }
         }
@@ -367,34 +310,18 @@ impl Program {
                 }
             }
         }
-        let leftover: Vec<&str> = left
-            .into_iter()
-            .map(|(from, to)| utterance.span(from, to))
-            .collect();
-        Best {
-            score,
-            arguments,
-            leftover: leftover.join(" "),
-        }
+        let leftover: Vec<&str> = left.into_iter().map(|(from, to)| utterance.span(from, to)).collect();
+        Best { score, arguments, leftover: leftover.join(" ") }
     }
 
     /// Builds backwards: each part knows the node behind it.
-    fn compile(
-        &mut self,
-        parts: &[Part],
-        next: NodeId,
-        vocabulary: &mut HashMap<String, u32>,
-    ) -> NodeId {
+    fn compile(&mut self, parts: &[Part], next: NodeId, vocabulary: &mut HashMap<String, u32>) -> NodeId {
         let mut next = next;
         for part in parts.iter().rev() {
             next = match part {
                 Part::Word(word) => {
                     let id = intern(word, vocabulary);
-                    self.push(Node::Word {
-                        id,
-                        length: count(word.chars().count()),
-                        next,
-                    })
+                    self.push(Node::Word { id, length: count(word.chars().count()), next })
                 }
                 Part::Slot { name, kind } => {
                     let kind = match kind {
@@ -416,24 +343,12 @@ impl Program {
                         ),
                     };
                     let is_inner = !self.may_end_at(next);
-                    self.slots.push(Slot {
-                        name: name.clone(),
-                        kind,
-                        is_inner,
-                    });
-                    self.push(Node::Slot {
-                        slot: self.slots.len() - 1,
-                        next,
-                    })
+                    self.slots.push(Slot { name: name.clone(), kind, is_inner });
+                    self.push(Node::Slot { slot: self.slots.len() - 1, next })
                 }
-                Part::Group {
-                    optional,
-                    alternatives,
-                } => {
-                    let mut branches: Vec<NodeId> = alternatives
-                        .iter()
-                        .map(|parts| self.compile(parts, next, vocabulary))
-                        .collect();
+                Part::Group { optional, alternatives } => {
+                    let mut branches: Vec<NodeId> =
+                        alternatives.iter().map(|parts| self.compile(parts, next, vocabulary)).collect();
                     if *optional {
                         branches.push(next);
                     }
@@ -473,13 +388,7 @@ impl Slot {
                     .filter(|(ids, _)| rest.starts_with(ids))
                     .map(|(ids, choice)| {
                         let literal_chars = count(choice.chars().count());
-                        (
-                            at + ids.len(),
-                            Score {
-                                literal_chars,
-                                ..Score::default()
-                            },
-                        )
+                        (at + ids.len(), Score { literal_chars, ..Score::default() })
                     })
                     .collect();
             }
@@ -487,25 +396,19 @@ impl Slot {
         utterance
             .typed_values(typed, at)
             .iter()
-            .map(|(end, _)| {
-                (
-                    *end,
-                    Score {
-                        typed_words: count(end - at),
-                        ..Score::default()
-                    },
-                )
-            })
+            .map(|(end, _)| (*end, Score { typed_words: count(end - at), ..Score::default() }))
             .collect()
     }
 
     fn text_ends(&self, utterance: &Utterance<'_>, at: usize) -> Vec<(usize, Score)> {
         let n = utterance.words.len();
-        let last = if self.is_inner {
-            n.min(at + MAX_INNER_TEXT_WORDS)
-        } else {
-            n
-        };
+        // "could you tea timer": a label that begins the utterance begins behind it.
+        let is_addressing =
+            utterance.leading[at].is_some() && fillers_at(&utterance.words, at, Place::Leading).next().is_some();
+        if is_addressing {
+            return Vec::new();
+        }
+        let last = if self.is_inner { n.min(at + MAX_INNER_TEXT_WORDS) } else { n };
         (at + 1..=last)
             .filter(|&end| may_be_text(&utterance.words[at..end], self.is_inner))
             .map(|end| (end, Score::default()))
@@ -525,10 +428,7 @@ impl Slot {
             }
         };
         let values = utterance.typed_values(typed, at);
-        values
-            .iter()
-            .find(|(e, _)| *e == end)
-            .map_or(Value::Null, |(_, value)| value.clone())
+        values.iter().find(|(e, _)| *e == end).map_or(Value::Null, |(_, value)| value.clone())
     }
 }
 
@@ -538,10 +438,7 @@ fn necessary_words(parts: &[Part], vocabulary: &mut HashMap<String, u32>) -> Vec
     for part in parts {
         match part {
             Part::Word(word) => sets.push(vec![intern(word, vocabulary)]),
-            Part::Slot {
-                kind: SlotKind::Choice(choices),
-                ..
-            } => sets.push(
+            Part::Slot { kind: SlotKind::Choice(choices), .. } => sets.push(
                 choices
                     .iter()
                     .filter_map(|choice| words::split(choice, 1).pop())
@@ -553,11 +450,7 @@ fn necessary_words(parts: &[Part], vocabulary: &mut HashMap<String, u32>) -> Vec
                 // One word set per alternative, put together, is necessary as a whole.
                 let smallest: Option<Vec<Vec<u32>>> = alternatives
                     .iter()
-                    .map(|a| {
-                        necessary_words(a, vocabulary)
-                            .into_iter()
-                            .min_by_key(Vec::len)
-                    })
+                    .map(|a| necessary_words(a, vocabulary).into_iter().min_by_key(Vec::len))
                     .collect();
                 sets.extend(smallest.map(|sets| sets.concat()));
             }

@@ -35,20 +35,12 @@ pub(super) fn unsigned_numbers(words: &[Word], at: usize) -> Vec<Number> {
         found.push(*whole);
         if whole.value.fract() == 0.0 {
             found.extend(decimals(words, whole.end, whole.value));
-            let fraction_at = if text(words, whole.end) == "and" {
-                whole.end + 1
-            } else {
-                whole.end
-            };
+            let fraction_at = if text(words, whole.end) == "and" { whole.end + 1 } else { whole.end };
             for fraction in fractions(words, fraction_at) {
                 // "five a half" is not a number, "5 ½" and "5 1/2" are.
-                let is_joined =
-                    fraction_at > whole.end || is_figure_fraction(text(words, fraction_at));
+                let is_joined = fraction_at > whole.end || is_figure_fraction(text(words, fraction_at));
                 if is_joined {
-                    found.push(Number {
-                        end: fraction.end,
-                        value: whole.value + fraction.value,
-                    });
+                    found.push(Number { end: fraction.end, value: whole.value + fraction.value });
                 }
             }
         }
@@ -72,11 +64,7 @@ pub(super) fn cardinals(words: &[Word], at: usize) -> Vec<Number> {
         next += 1;
         group = Some(1.0);
         if text(words, next) == "couple" {
-            let end = if text(words, next + 1) == "of" {
-                next + 2
-            } else {
-                next + 1
-            };
+            let end = if text(words, next + 1) == "of" { next + 2 } else { next + 1 };
             return vec![Number { end, value: 2.0 }];
         }
     }
@@ -87,37 +75,25 @@ pub(super) fn cardinals(words: &[Word], at: usize) -> Vec<Number> {
         let step = match (word, group) {
             ("hundred", Some(g)) if g > 0.0 && g < 100.0 => Some(g * 100.0),
             ("dozen", Some(g)) if total == 0.0 => {
-                found.push(Number {
-                    end: next + 1,
-                    value: g * 12.0,
-                });
+                found.push(Number { end: next + 1, value: g * 12.0 });
                 None
             }
             ("dozen", None) if next == at => {
-                found.push(Number {
-                    end: next + 1,
-                    value: 12.0,
-                });
+                found.push(Number { end: next + 1, value: 12.0 });
                 None
             }
             ("thousand", Some(g)) if g > 0.0 && (total == 0.0 || total >= 1e6) => {
                 total += g * 1e3;
                 group = None;
                 next += 1;
-                found.push(Number {
-                    end: next,
-                    value: total,
-                });
+                found.push(Number { end: next, value: total });
                 continue;
             }
             ("million", Some(g)) if g > 0.0 && total == 0.0 => {
                 total += g * 1e6;
                 group = None;
                 next += 1;
-                found.push(Number {
-                    end: next,
-                    value: total,
-                });
+                found.push(Number { end: next, value: total });
                 continue;
             }
             ("and", g) if total > 0.0 && g.is_none() || word == "and" && after_hundred => {
@@ -130,24 +106,15 @@ pub(super) fn cardinals(words: &[Word], at: usize) -> Vec<Number> {
             }
             (_, None) => figure(word).or_else(|| small(word)),
             (_, Some(g)) if after_hundred => small(word).filter(|v| *v > 0.0).map(|v| g + v),
-            (_, Some(g))
-                if (20.0..100.0).contains(&(g % 100.0))
-                    && g % 10.0 == 0.0
-                    && !is_figure(words, next - 1) =>
-            {
-                small(word)
-                    .filter(|v| (1.0..10.0).contains(v))
-                    .map(|v| g + v)
+            (_, Some(g)) if (20.0..100.0).contains(&(g % 100.0)) && g % 10.0 == 0.0 && !is_figure(words, next - 1) => {
+                small(word).filter(|v| (1.0..10.0).contains(v)).map(|v| g + v)
             }
             _ => None,
         };
         let Some(value) = step else { break };
         group = Some(value);
         next += 1;
-        found.push(Number {
-            end: next,
-            value: total + value,
-        });
+        found.push(Number { end: next, value: total + value });
     }
     farthest_first(found)
 }
@@ -182,10 +149,7 @@ fn fractions(words: &[Word], at: usize) -> Vec<Number> {
         _ => return Vec::new(),
     };
     match part(text(words, at + 1)) {
-        Some(parts) if count < parts => vec![Number {
-            end: at + 2,
-            value: count / parts,
-        }],
+        Some(parts) if count < parts => vec![Number { end: at + 2, value: count / parts }],
         _ => Vec::new(),
     }
 }
@@ -209,10 +173,7 @@ fn decimals(words: &[Word], at: usize, whole: f64) -> Option<Number> {
         next += 1;
     }
     let value = format!("0.{digits}").parse::<f64>().ok()?;
-    (!digits.is_empty()).then_some(Number {
-        end: next,
-        value: whole + value,
-    })
+    (!digits.is_empty()).then_some(Number { end: next, value: whole + value })
 }
 
 /// Numbers of one word below a hundred.
@@ -286,10 +247,7 @@ mod tests {
         let mut lines = String::new();
         for case in cases {
             let words = split(case, 50);
-            let found: Vec<String> = numbers(&words, 0)
-                .iter()
-                .map(|n| format!("{} @{}", n.value, n.end))
-                .collect();
+            let found: Vec<String> = numbers(&words, 0).iter().map(|n| format!("{} @{}", n.value, n.end)).collect();
             lines.push_str(&format!("{case}: {}\n", found.join(", ")));
         }
         expected.assert_eq(&lines);

@@ -18,10 +18,7 @@ pub(super) enum Part {
     /// A literal word, as [`words::split`] gives it.
     Word(String),
     /// One of the alternatives; none when it is optional and left out.
-    Group {
-        optional: bool,
-        alternatives: Vec<Vec<Part>>,
-    },
+    Group { optional: bool, alternatives: Vec<Vec<Part>> },
     /// A value.
     Slot { name: String, kind: SlotKind },
 }
@@ -51,28 +48,18 @@ pub(super) fn parse(template: &str) -> Result<Vec<Part>, Fault> {
     if template.len() > MAX_TEMPLATE_BYTES {
         return Err(fault(
             MAX_TEMPLATE_BYTES,
-            format!(
-                "the template has {} bytes, at most {MAX_TEMPLATE_BYTES} are allowed",
-                template.len()
-            ),
+            format!("the template has {} bytes, at most {MAX_TEMPLATE_BYTES} are allowed", template.len()),
             "declare several shorter templates",
         ));
     }
-    let mut parser = Parser {
-        chars: template.chars().collect(),
-        at: 0,
-        n_slots: 0,
-    };
+    let mut parser = Parser { chars: template.chars().collect(), at: 0, n_slots: 0 };
     let parts = parser.sequence(0)?;
     if let Some(c) = parser.peek() {
         let message = match c {
             '|' => "`|` stands outside of a group".to_owned(),
             other => format!("`{other}` closes nothing"),
         };
-        return Err(parser.fault_here(
-            message,
-            "put alternatives into `(…|…)`, or remove the character",
-        ));
+        return Err(parser.fault_here(message, "put alternatives into `(…|…)`, or remove the character"));
     }
     check_meaning(&parts)?;
     Ok(parts)
@@ -93,11 +80,7 @@ impl Parser {
                 _ if c.is_whitespace() => self.at += 1,
                 '(' | '[' | '{' => {
                     self.refuse_glued(self.at.checked_sub(1), "before", "([|")?;
-                    parts.push(if c == '{' {
-                        self.slot()?
-                    } else {
-                        self.group(c == '[', depth)?
-                    });
+                    parts.push(if c == '{' { self.slot()? } else { self.group(c == '[', depth)? });
                     self.refuse_glued(Some(self.at), "behind", ")]}|")?;
                 }
                 _ => self.literal(&mut parts)?,
@@ -110,10 +93,9 @@ impl Parser {
         let open_at = self.at;
         let (open, close) = if optional { ('[', ']') } else { ('(', ')') };
         if depth == MAX_DEPTH {
-            return Err(self.fault_here(
-                format!("groups are nested more than {MAX_DEPTH} deep"),
-                "declare several templates",
-            ));
+            return Err(
+                self.fault_here(format!("groups are nested more than {MAX_DEPTH} deep"), "declare several templates")
+            );
         }
         self.at += 1;
         let mut alternatives = Vec::new();
@@ -147,20 +129,13 @@ impl Parser {
             }
         }
         self.at += 1;
-        Ok(Part::Group {
-            optional,
-            alternatives,
-        })
+        Ok(Part::Group { optional, alternatives })
     }
 
     fn slot(&mut self) -> Result<Part, Fault> {
         let open_at = self.at;
         let rest = &self.chars[open_at + 1..];
-        let Some(length) = rest
-            .iter()
-            .position(|c| matches!(c, '}' | '{'))
-            .filter(|&i| rest[i] == '}')
-        else {
+        let Some(length) = rest.iter().position(|c| matches!(c, '}' | '{')).filter(|&i| rest[i] == '}') else {
             return Err(self.fault_here("`{` is never closed", "add `}`"));
         };
         let inside: String = rest[..length].iter().collect();
@@ -168,18 +143,13 @@ impl Parser {
         self.n_slots += 1;
         let at_slot = |message: String, remedy: &str| fault(open_at + 1, message, remedy);
         if self.n_slots > MAX_SLOTS {
-            return Err(at_slot(
-                format!("more than {MAX_SLOTS} slots"),
-                "declare several templates",
-            ));
+            return Err(at_slot(format!("more than {MAX_SLOTS} slots"), "declare several templates"));
         }
         let (name, kind) = inside.split_once(':').unwrap_or((&inside, "text"));
         let (name, kind) = (name.trim(), kind.trim());
         let is_name = name.len() <= 40
             && name.starts_with(|c: char| c.is_ascii_lowercase())
-            && name
-                .chars()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+            && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
         if !is_name {
             return Err(at_slot(
                 format!("`{name}` is no slot name"),
@@ -192,8 +162,7 @@ impl Parser {
             "time" => SlotKind::Time,
             "text" => SlotKind::Text,
             choices if choices.contains('|') => {
-                let choices: Vec<String> =
-                    choices.split('|').map(|c| c.trim().to_owned()).collect();
+                let choices: Vec<String> = choices.split('|').map(|c| c.trim().to_owned()).collect();
                 if choices.iter().any(|c| words::split(c, 1).is_empty()) {
                     return Err(at_slot(
                         "a choice is empty".to_owned(),
@@ -209,10 +178,7 @@ impl Parser {
                 ));
             }
         };
-        Ok(Part::Slot {
-            name: name.to_owned(),
-            kind,
-        })
+        Ok(Part::Slot { name: name.to_owned(), kind })
     }
 
     fn literal(&mut self, parts: &mut Vec<Part>) -> Result<(), Fault> {
@@ -232,23 +198,14 @@ impl Parser {
         let text: String = self.chars[start..self.at].iter().collect();
         let found = words::split(&text, usize::MAX);
         if found.is_empty() {
-            return Err(fault(
-                start + 1,
-                format!("`{text}` is no word"),
-                "leave it out",
-            ));
+            return Err(fault(start + 1, format!("`{text}` is no word"), "leave it out"));
         }
         parts.extend(found.into_iter().map(|word| Part::Word(word.text)));
         Ok(())
     }
 
     /// Groups and slots stand apart from words: `timer[s]` has no meaning here.
-    fn refuse_glued(
-        &self,
-        neighbour: Option<usize>,
-        side: &str,
-        allowed: &str,
-    ) -> Result<(), Fault> {
+    fn refuse_glued(&self, neighbour: Option<usize>, side: &str, allowed: &str) -> Result<(), Fault> {
         let Some(&c) = neighbour.and_then(|at| self.chars.get(at)) else {
             return Ok(());
         };
@@ -271,20 +228,12 @@ impl Parser {
 }
 
 fn fault(column: usize, message: impl Into<String>, remedy: &str) -> Fault {
-    Fault {
-        column,
-        message: message.into(),
-        remedy: remedy.to_owned(),
-    }
+    Fault { column, message: message.into(), remedy: remedy.to_owned() }
 }
 
 fn check_meaning(parts: &[Part]) -> Result<(), Fault> {
     if may_be_silent(parts) {
-        return Err(fault(
-            1,
-            "the template matches when nothing is said",
-            "add a word or a slot that is not optional",
-        ));
+        return Err(fault(1, "the template matches when nothing is said", "add a word or a slot that is not optional"));
     }
     if may_be_free_text_alone(parts) {
         return Err(fault(
@@ -313,10 +262,7 @@ fn check_meaning(parts: &[Part]) -> Result<(), Fault> {
 fn may_be_silent(parts: &[Part]) -> bool {
     parts.iter().all(|part| match part {
         Part::Word(_) | Part::Slot { .. } => false,
-        Part::Group {
-            optional,
-            alternatives,
-        } => *optional || alternatives.iter().any(|a| may_be_silent(a)),
+        Part::Group { optional, alternatives } => *optional || alternatives.iter().any(|a| may_be_silent(a)),
     })
 }
 
@@ -325,10 +271,7 @@ fn may_be_free_text_alone(parts: &[Part]) -> bool {
     parts.iter().all(|part| match part {
         Part::Word(_) => false,
         Part::Slot { kind, .. } => *kind == SlotKind::Text,
-        Part::Group {
-            optional,
-            alternatives,
-        } => *optional || alternatives.iter().any(|a| may_be_free_text_alone(a)),
+        Part::Group { optional, alternatives } => *optional || alternatives.iter().any(|a| may_be_free_text_alone(a)),
     })
 }
 
@@ -367,18 +310,12 @@ fn texts_touch(parts: &[Part]) -> bool {
         for part in parts {
             after_text = match part {
                 Part::Word(_) => false,
-                Part::Slot {
-                    kind: SlotKind::Text,
-                    ..
-                } => {
+                Part::Slot { kind: SlotKind::Text, .. } => {
                     *touches |= after_text;
                     true
                 }
                 Part::Slot { .. } => false,
-                Part::Group {
-                    optional,
-                    alternatives,
-                } => {
+                Part::Group { optional, alternatives } => {
                     let mut any = *optional && after_text;
                     for alternative in alternatives {
                         any |= walk(alternative, after_text, touches);
@@ -404,10 +341,7 @@ mod tests {
         for template in templates {
             let line = match parse(template) {
                 Ok(parts) => format!("{template} => {}\n", show(&parts)),
-                Err(f) => format!(
-                    "{template} => column {}: {}; {}\n",
-                    f.column, f.message, f.remedy
-                ),
+                Err(f) => format!("{template} => column {}: {}; {}\n", f.column, f.message, f.remedy),
             };
             lines.push_str(&line);
         }
@@ -420,16 +354,9 @@ mod tests {
             .map(|part| match part {
                 Part::Word(word) => word.clone(),
                 Part::Slot { name, kind } => format!("{name}={kind:?}"),
-                Part::Group {
-                    optional,
-                    alternatives,
-                } => {
+                Part::Group { optional, alternatives } => {
                     let inner: Vec<String> = alternatives.iter().map(|a| show(a)).collect();
-                    format!(
-                        "{}<{}>",
-                        if *optional { "maybe" } else { "one" },
-                        inner.join(" / ")
-                    )
+                    format!("{}<{}>", if *optional { "maybe" } else { "one" }, inner.join(" / "))
                 }
             })
             .collect();
@@ -521,10 +448,7 @@ mod tests {
         let crowded: String = (0..20).map(|i| format!("and {{s{i}:number}} ")).collect();
         for template in [deep, long, crowded] {
             let fault = parse(&template).unwrap_err();
-            assert!(
-                !fault.remedy.is_empty(),
-                "a refusal says what to do: {fault:?}"
-            );
+            assert!(!fault.remedy.is_empty(), "a refusal says what to do: {fault:?}");
         }
     }
 }

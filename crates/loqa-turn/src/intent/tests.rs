@@ -18,26 +18,11 @@ fn timer_intents() -> IntentIndex {
             ],
         ),
         decl("timer.cancel", &["(cancel|stop) [the|my] [{label}] timer"]),
-        decl(
-            "timer.list",
-            &[
-                "(list|show) [me] [all] [my|the] timers",
-                "what timers are running",
-            ],
-        ),
+        decl("timer.list", &["(list|show) [me] [all] [my|the] timers", "what timers are running"]),
         decl("alarm.set", &["wake me [up] at {at:time}"]),
-        decl(
-            "light.set",
-            &["turn {state:on|off} the {room:living room|kitchen|lamp} [light|lights]"],
-        ),
-        decl(
-            "light.dim",
-            &["(set|dim) the lights to {level:number} percent"],
-        ),
-        decl(
-            "list.add",
-            &["(add|put) {item} (to|on) [the|my] {list} list"],
-        ),
+        decl("light.set", &["turn {state:on|off} the {room:living room|kitchen|lamp} [light|lights]"]),
+        decl("light.dim", &["(set|dim) the lights to {level:number} percent"]),
+        decl("list.add", &["(add|put) {item} (to|on) [the|my] {list} list"]),
         decl("reminder.add", &["remind me to {what}"]),
     ])
     .unwrap()
@@ -49,16 +34,8 @@ fn check(utterances: &[&str], expected: Expect) {
     for text in utterances {
         let line = match index.find(text) {
             Some(m) => {
-                let leftover = if m.leftover.is_empty() {
-                    String::new()
-                } else {
-                    format!(" + `{}`", m.leftover)
-                };
-                format!(
-                    "{text} => {} {}{leftover}\n",
-                    m.call.name,
-                    serde_json::Value::Object(m.call.arguments)
-                )
+                let leftover = if m.leftover.is_empty() { String::new() } else { format!(" + `{}`", m.leftover) };
+                format!("{text} => {} {}{leftover}\n", m.call.name, serde_json::Value::Object(m.call.arguments))
             }
             None => format!("{text} => nothing\n"),
         };
@@ -231,6 +208,15 @@ fn a_tool_gets_the_arguments_that_its_schema_names() {
 }
 
 #[test]
+fn polite_words_do_not_become_part_of_a_label() {
+    let say = vec!["{label} timer for {d:duration}".to_owned()];
+    let index = IntentIndex::compile(&[IntentDecl { tool: "t.x".to_owned(), say }]).unwrap();
+    let found = index.find("Hey, could you please egg timer for 5 minutes").unwrap();
+    assert_eq!(found.call.arguments["label"], "egg");
+    assert_eq!(found.leftover, "Hey, could you please");
+}
+
+#[test]
 fn every_faulty_template_is_reported() {
     let say = vec!["ok {x:duration}".to_owned(), "bad (".to_owned(), "{y:nothing} too".to_owned()];
     let errors = IntentIndex::compile(&[IntentDecl { tool: "t.x".to_owned(), say }]).unwrap_err();
@@ -310,11 +296,9 @@ mod random {
         for seed in 0..SAMPLES {
             let mut rng = StdRng::seed_from_u64(seed);
             let template = TEMPLATES.choose(&mut rng).unwrap();
-            let index = IntentIndex::compile(&[IntentDecl {
-                tool: "t.x".to_owned(),
-                say: vec![(*template).to_owned()],
-            }])
-            .unwrap();
+            let index =
+                IntentIndex::compile(&[IntentDecl { tool: "t.x".to_owned(), say: vec![(*template).to_owned()] }])
+                    .unwrap();
             let mut words = Vec::new();
             let mut slots = Map::new();
             say(&parse(template).unwrap(), &mut rng, &mut words, &mut slots);
@@ -424,18 +408,36 @@ mod random {
 
     fn in_words(n: u32, with_and: bool) -> String {
         const SMALL: [&str; 20] = [
-            "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
-            "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+            "zero",
+            "one",
+            "two",
+            "three",
+            "four",
+            "five",
+            "six",
+            "seven",
+            "eight",
+            "nine",
+            "ten",
+            "eleven",
+            "twelve",
+            "thirteen",
+            "fourteen",
+            "fifteen",
+            "sixteen",
+            "seventeen",
+            "eighteen",
+            "nineteen",
         ];
-        const TENS: [&str; 10] =
-            ["", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
+        const TENS: [&str; 10] = ["", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
         let and = if with_and { " and " } else { " " };
         match n {
             0..20 => SMALL[n as usize].to_owned(),
             20..100 if n.is_multiple_of(10) => TENS[n as usize / 10].to_owned(),
             20..100 => format!("{}-{}", TENS[n as usize / 10], SMALL[n as usize % 10]),
             100..1_000 => {
-                let rest = if n.is_multiple_of(100) { String::new() } else { format!("{and}{}", in_words(n % 100, with_and)) };
+                let rest =
+                    if n.is_multiple_of(100) { String::new() } else { format!("{and}{}", in_words(n % 100, with_and)) };
                 format!("{} hundred{rest}", SMALL[n as usize / 100])
             }
             _ => {

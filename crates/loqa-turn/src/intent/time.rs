@@ -25,10 +25,7 @@ impl TimeOfDay {
 /// All times that begin at `at`, the farthest end first.
 pub(super) fn times(words: &[Word], at: usize) -> Vec<TimeOfDay> {
     let mut found = Vec::new();
-    for bare in clock_times(words, at)
-        .into_iter()
-        .chain(relative_times(words, at))
-    {
+    for bare in clock_times(words, at).into_iter().chain(relative_times(words, at)) {
         found.push(bare);
         if let Some((part, end)) = part_of_day(words, bare.end) {
             match part.apply(bare.hour) {
@@ -39,16 +36,8 @@ pub(super) fn times(words: &[Word], at: usize) -> Vec<TimeOfDay> {
         }
     }
     match text(words, at) {
-        "noon" | "midday" => found.push(TimeOfDay {
-            end: at + 1,
-            hour: 12,
-            minute: 0,
-        }),
-        "midnight" => found.push(TimeOfDay {
-            end: at + 1,
-            hour: 0,
-            minute: 0,
-        }),
+        "noon" | "midday" => found.push(TimeOfDay { end: at + 1, hour: 12, minute: 0 }),
+        "midnight" => found.push(TimeOfDay { end: at + 1, hour: 0, minute: 0 }),
         _ => {}
     }
     found.sort_by_key(|time| std::cmp::Reverse(time.end));
@@ -65,12 +54,8 @@ fn clock_times(words: &[Word], at: usize) -> Vec<TimeOfDay> {
         }
     };
     let figure = text(words, at);
-    let split = figure
-        .split_once([':', '.'])
-        .filter(|(_, minute)| minute.len() == 2);
-    let together = (figure.len() == 4)
-        .then(|| figure.split_at_checked(2))
-        .flatten();
+    let split = figure.split_once([':', '.']).filter(|(_, minute)| minute.len() == 2);
+    let together = (figure.len() == 4).then(|| figure.split_at_checked(2)).flatten();
     if let Some((hour, minute)) = split.or(together)
         && let (Ok(hour), Ok(minute)) = (hour.parse(), minute.parse())
     {
@@ -96,14 +81,8 @@ fn clock_times(words: &[Word], at: usize) -> Vec<TimeOfDay> {
 fn relative_times(words: &[Word], at: usize) -> Vec<TimeOfDay> {
     let start = if text(words, at) == "a" { at + 1 } else { at };
     let offsets = match text(words, start) {
-        "half" => vec![Number {
-            end: start + 1,
-            value: 30.0,
-        }],
-        "quarter" => vec![Number {
-            end: start + 1,
-            value: 15.0,
-        }],
+        "half" => vec![Number { end: start + 1, value: 30.0 }],
+        "quarter" => vec![Number { end: start + 1, value: 15.0 }],
         _ => cardinals(words, at),
     };
     let mut found = Vec::new();
@@ -122,27 +101,13 @@ fn relative_times(words: &[Word], at: usize) -> Vec<TimeOfDay> {
             continue;
         }
         let named = match text(words, side + 1) {
-            "noon" | "midday" => vec![Number {
-                end: side + 2,
-                value: 12.0,
-            }],
-            "midnight" => vec![Number {
-                end: side + 2,
-                value: 0.0,
-            }],
+            "noon" | "midday" => vec![Number { end: side + 2, value: 12.0 }],
+            "midnight" => vec![Number { end: side + 2, value: 0.0 }],
             _ => hours(words, side + 1),
         };
         for hour in named {
-            let end = if matches!(text(words, hour.end), "o'clock" | "oclock") {
-                hour.end + 1
-            } else {
-                hour.end
-            };
-            let (hour, minute) = if is_past {
-                (whole(hour), minute)
-            } else {
-                (earlier(whole(hour)), 60 - minute)
-            };
+            let end = if matches!(text(words, hour.end), "o'clock" | "oclock") { hour.end + 1 } else { hour.end };
+            let (hour, minute) = if is_past { (whole(hour), minute) } else { (earlier(whole(hour)), 60 - minute) };
             found.push(TimeOfDay { end, hour, minute });
         }
     }
@@ -169,17 +134,11 @@ fn minutes(words: &[Word], at: usize) -> Vec<Number> {
     let first = text(words, at);
     if matches!(first, "oh" | "o" | "zero") {
         let digit = small(text(words, at + 1)).filter(|v| (1.0..10.0).contains(v));
-        return digit
-            .map(|value| Number { end: at + 2, value })
-            .into_iter()
-            .collect();
+        return digit.map(|value| Number { end: at + 2, value }).into_iter().collect();
     }
     if first.starts_with(|c: char| c.is_ascii_digit()) {
         let value = (first.len() == 2).then(|| first.parse().ok()).flatten();
-        return value
-            .map(|value| Number { end: at + 1, value })
-            .into_iter()
-            .collect();
+        return value.map(|value| Number { end: at + 1, value }).into_iter().collect();
     }
     let mut found = cardinals(words, at);
     found.retain(|n| (10.0..60.0).contains(&n.value) && n.value.fract() == 0.0);
@@ -247,10 +206,7 @@ mod tests {
         let mut lines = String::new();
         for case in cases {
             let words = split(case, 50);
-            let found: Vec<String> = times(&words, 0)
-                .iter()
-                .map(|t| format!("{} @{}", t.text(), t.end))
-                .collect();
+            let found: Vec<String> = times(&words, 0).iter().map(|t| format!("{} @{}", t.text(), t.end)).collect();
             lines.push_str(&format!("{case}: {}\n", found.join(", ")));
         }
         expected.assert_eq(&lines);
@@ -373,19 +329,7 @@ mod tests {
     #[test]
     fn what_is_no_time() {
         check(
-            &[
-                "",
-                "25",
-                "7:60",
-                "24:00",
-                "19 am",
-                "half to seven",
-                "a hundred",
-                "past seven",
-                "oh five",
-                "7:5",
-                "9999",
-            ],
+            &["", "25", "7:60", "24:00", "19 am", "half to seven", "a hundred", "past seven", "oh five", "7:5", "9999"],
             expect![[r#"
                 : 
                 25: 

@@ -41,11 +41,7 @@ pub(super) fn split(text: &str, limit: usize) -> Vec<Word> {
             (word.map(str::to_owned), c.len_utf8())
         };
         if let Some(word) = word {
-            words.push(Word {
-                text: word,
-                start: at,
-                end: at + length,
-            });
+            words.push(Word { text: word, start: at, end: at + length });
         }
         at += length;
     }
@@ -58,10 +54,7 @@ fn is_letter(c: char) -> bool {
 }
 
 fn lower(text: &str) -> String {
-    text.chars()
-        .map(|c| if c == '’' { '\'' } else { c })
-        .flat_map(char::to_lowercase)
-        .collect()
+    text.chars().map(|c| if c == '’' { '\'' } else { c }).flat_map(char::to_lowercase).collect()
 }
 
 /// Length of a run of letters with apostrophes inside ("don't", "o'clock").
@@ -69,8 +62,8 @@ fn letters_length(text: &str) -> usize {
     let mut chars = text.char_indices().peekable();
     let mut length = 0;
     while let Some((at, c)) = chars.next() {
-        let belongs = is_letter(c)
-            || (matches!(c, '\'' | '’') && chars.peek().is_some_and(|(_, next)| is_letter(*next)));
+        let belongs =
+            is_letter(c) || (matches!(c, '\'' | '’') && chars.peek().is_some_and(|(_, next)| is_letter(*next)));
         if !belongs {
             break;
         }
@@ -82,12 +75,7 @@ fn letters_length(text: &str) -> usize {
 /// Length of a figure: `25`, `1,000`, `1.5`, `7:30`, `1:30:00`, `1/2`.
 fn figure_length(text: &str) -> usize {
     let bytes = text.as_bytes();
-    let digits_at = |at: usize| {
-        bytes[at.min(bytes.len())..]
-            .iter()
-            .take_while(|b| b.is_ascii_digit())
-            .count()
-    };
+    let digits_at = |at: usize| bytes[at.min(bytes.len())..].iter().take_while(|b| b.is_ascii_digit()).count();
     let mut at = digits_at(0);
     while bytes.get(at) == Some(&b',') && digits_at(at + 1) == 3 {
         at += 4;
@@ -114,12 +102,8 @@ fn dotted_meridiem(text: &str) -> Option<(&'static str, usize)> {
         b'p' => "pm",
         _ => return None,
     };
-    let is_dotted =
-        bytes.get(1) == Some(&b'.') && bytes.get(2).is_some_and(|b| b.eq_ignore_ascii_case(&b'm'));
-    let ends = !text
-        .get(3..)
-        .and_then(|rest| rest.chars().next())
-        .is_some_and(char::is_alphanumeric);
+    let is_dotted = bytes.get(1) == Some(&b'.') && bytes.get(2).is_some_and(|b| b.eq_ignore_ascii_case(&b'm'));
+    let ends = !text.get(3..).and_then(|rest| rest.chars().next()).is_some_and(char::is_alphanumeric);
     (is_dotted && ends).then_some((meridiem, 3))
 }
 
@@ -151,14 +135,8 @@ mod tests {
 
     #[test]
     fn figures_stay_whole_and_part_from_their_units() {
-        check(
-            "1,000 12,34 1.5 5. 7:30 1:30:00 1/2",
-            "1000 12 34 1.5 5 7:30 1:30:00 1/2",
-        );
-        check(
-            "90s 1h30m 5min 7pm 30%",
-            "90 s 1 h 30 m 5 min 7 pm 30 percent",
-        );
+        check("1,000 12,34 1.5 5. 7:30 1:30:00 1/2", "1000 12 34 1.5 5 7:30 1:30:00 1/2");
+        check("90s 1h30m 5min 7pm 30%", "90 s 1 h 30 m 5 min 7 pm 30 percent");
         check("1½ ¼", "1 ½ ¼");
         check("-5 and 5-minute", "minus 5 and 5 minute");
         check("1. 2.", "1 2");
@@ -173,14 +151,7 @@ mod tests {
     #[test]
     fn offsets_point_into_the_original() {
         let text = "Größe: 1,000 m";
-        let spans: Vec<&str> = split(text, 10)
-            .iter()
-            .map(|w| &text[w.start..w.end])
-            .collect();
-        assert_eq!(
-            spans,
-            ["Größe", "1,000", "m"],
-            "slots keep the user's own spelling"
-        );
+        let spans: Vec<&str> = split(text, 10).iter().map(|w| &text[w.start..w.end]).collect();
+        assert_eq!(spans, ["Größe", "1,000", "m"], "slots keep the user's own spelling");
     }
 }

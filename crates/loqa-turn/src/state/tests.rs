@@ -107,7 +107,9 @@ fn a_question_is_streamed_by_the_model() {
 
 #[test]
 fn a_typed_text_runs_through_the_same_machine() {
-    check("text set a timer for 90 seconds\nreturned Done then.\nspoken 0\nsound\nfinished", expect![[r#"
+    check(
+        "text set a timer for 90 seconds\nreturned Done then.\nspoken 0\nsound\nfinished",
+        expect![[r#"
         0 text set a timer for 90 seconds
             turn_started {"source":"text"}
             transcript_final {"confidence":1.0,"text":"set a timer for 90 seconds"}
@@ -125,12 +127,15 @@ fn a_typed_text_runs_through_the_same_machine() {
         0 finished
             speaking_finished
             turn_ended {"class":"intent","end":"completed"}
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn silence_ends_quietly() {
-    check("voice\nend 900\nheard 0.1", expect![[r#"
+    check(
+        "voice\nend 900\nheard 0.1",
+        expect![[r#"
         0 voice
             turn_started {"source":"push_to_talk"}
             OPEN STT
@@ -141,8 +146,11 @@ fn silence_ends_quietly() {
             transcript_final {"confidence":0.10000000149011612,"text":""}
             turn_failed {"failure":{"code":"no_speech","hop":"stt","message":"nothing was said"}}
             turn_ended {"class":"none","end":"failed"}
-    "#]]);
-    check("voice\nend 0", expect![[r#"
+    "#]],
+    );
+    check(
+        "voice\nend 0",
+        expect![[r#"
         0 voice
             turn_started {"source":"push_to_talk"}
             OPEN STT
@@ -151,18 +159,24 @@ fn silence_ends_quietly() {
             CANCEL stt
             turn_failed {"failure":{"code":"no_speech","hop":"input","message":"no audio was recorded"}}
             turn_ended {"class":"none","end":"failed"}
-    "#]]);
-    check("text \u{0}\u{1b} ", expect![[r#"
+    "#]],
+    );
+    check(
+        "text \u{0}\u{1b} ",
+        expect![[r#"
         0 text \0\u{1b} 
             turn_started {"source":"text"}
             turn_failed {"failure":{"code":"no_speech","hop":"input","message":"the text is empty"}}
             turn_ended {"class":"none","end":"failed"}
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn an_unsure_transcript_is_asked_again_unless_it_fits_an_utterance() {
-    check("tiers llm.reflex\nvoice\nend 900\nheard 0.2 mumble mumble\nspoken 0\nsound\nfinished", expect![[r#"
+    check(
+        "tiers llm.reflex\nvoice\nend 900\nheard 0.2 mumble mumble\nspoken 0\nsound\nfinished",
+        expect![[r#"
         0 voice
             turn_started {"source":"push_to_talk"}
             OPEN STT
@@ -181,8 +195,11 @@ fn an_unsure_transcript_is_asked_again_unless_it_fits_an_utterance() {
             speaking_finished
             turn_failed {"failure":{"code":"not_understood","hop":"stt","message":"the transcript's confidence is 0.20, below 0.40"}}
             turn_ended {"class":"none","end":"failed"}
-    "#]]);
-    check("tiers llm.reflex\nvoice\nend 900\nheard 0.2 set a timer for one hour\ncancel", expect![[r#"
+    "#]],
+    );
+    check(
+        "tiers llm.reflex\nvoice\nend 900\nheard 0.2 set a timer for one hour\ncancel",
+        expect![[r#"
         0 voice
             turn_started {"source":"push_to_talk"}
             OPEN STT
@@ -197,12 +214,15 @@ fn an_unsure_transcript_is_asked_again_unless_it_fits_an_utterance() {
         0 cancel
             CANCEL skill
             turn_ended {"class":"intent","end":"cancelled"}
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn without_a_model_the_user_is_told_so() {
-    check("text who was Ada Lovelace\nspoken 0\nsound\nfinished", expect![[r#"
+    check(
+        "text who was Ada Lovelace\nspoken 0\nsound\nfinished",
+        expect![[r#"
         0 text who was Ada Lovelace
             turn_started {"source":"text"}
             transcript_final {"confidence":1.0,"text":"who was Ada Lovelace"}
@@ -216,17 +236,14 @@ fn without_a_model_the_user_is_told_so() {
             speaking_finished
             turn_failed {"failure":{"code":"not_understood","hop":"plan","message":"no declared utterance fits and no language model is installed"}}
             turn_ended {"class":"none","end":"failed"}
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_text_that_is_too_long_is_refused() {
-    let (_, actions) = Turn::new(
-        Start::Text { text: "a".repeat(100_000) },
-        Arc::default(),
-        Arc::default(),
-        Instant::now(),
-    );
+    let (_, actions) =
+        Turn::new(Start::Text { text: "a".repeat(100_000) }, Arc::default(), Arc::default(), Instant::now());
     assert!(
         matches!(&actions[1], Action::Emit(TurnEvent::SpeakingStarted { text }) if text.contains("too long")),
         "the user is told: {actions:?}"
@@ -281,7 +298,9 @@ fn a_model_calls_a_tool_and_words_its_result() {
 
 #[test]
 fn a_late_end_of_the_first_reply_does_not_end_the_second() {
-    check("tiers llm.big\ntext which timers\ncall 0.9 timer.list\nreturned\ndelta One.\ncancel", expect![[r#"
+    check(
+        "tiers llm.big\ntext which timers\ncall 0.9 timer.list\nreturned\ndelta One.\ncancel",
+        expect![[r#"
         0 text which timers
             turn_started {"source":"text"}
             transcript_final {"confidence":1.0,"text":"which timers"}
@@ -300,12 +319,15 @@ fn a_late_end_of_the_first_reply_does_not_end_the_second() {
         0 cancel
             CANCEL llm
             turn_ended {"class":"llm","end":"cancelled"}
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_doubtful_tool_call_is_not_made() {
-    check("tiers llm.big\ntext do it\ncall 0.4 timer.cancel\nspoken 0\nsound\nfinished", expect![[r#"
+    check(
+        "tiers llm.big\ntext do it\ncall 0.4 timer.cancel\nspoken 0\nsound\nfinished",
+        expect![[r#"
         0 text do it
             turn_started {"source":"text"}
             transcript_final {"confidence":1.0,"text":"do it"}
@@ -323,7 +345,8 @@ fn a_doubtful_tool_call_is_not_made() {
             speaking_finished
             turn_failed {"failure":{"code":"not_understood","hop":"llm","message":"the call of `timer.cancel` has confidence 0.40, below 0.70"}}
             turn_ended {"class":"none","end":"failed"}
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -423,7 +446,9 @@ fn the_next_tier_answers_when_a_model_fails_or_is_slow() {
                 turn_ended {"class":"none","end":"failed"}
         "#]],
     );
-    check("tiers llm.big llm.reflex\ntext hello\ndelta Hel\nfail llm engine_lost\ndelta Hi.\ndone\ncancel", expect![[r#"
+    check(
+        "tiers llm.big llm.reflex\ntext hello\ndelta Hel\nfail llm engine_lost\ndelta Hi.\ndone\ncancel",
+        expect![[r#"
         0 text hello
             turn_started {"source":"text"}
             transcript_final {"confidence":1.0,"text":"hello"}
@@ -445,7 +470,8 @@ fn the_next_tier_answers_when_a_model_fails_or_is_slow() {
             CANCEL tts
             STOP SPEAKING
             turn_ended {"class":"reflex","end":"cancelled"}
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -480,7 +506,9 @@ fn an_answer_that_has_begun_aloud_is_not_begun_anew() {
 
 #[test]
 fn a_result_that_no_model_can_word_is_not_hidden() {
-    check("tiers llm.big\ntext add it\ncall 0.9 list.add\ndone\nreturned\nfail llm engine_lost\ncancel", expect![[r#"
+    check(
+        "tiers llm.big\ntext add it\ncall 0.9 list.add\ndone\nreturned\nfail llm engine_lost\ncancel",
+        expect![[r#"
         0 text add it
             turn_started {"source":"text"}
             transcript_final {"confidence":1.0,"text":"add it"}
@@ -502,12 +530,15 @@ fn a_result_that_no_model_can_word_is_not_hidden() {
             CANCEL tts
             STOP SPEAKING
             turn_ended {"class":"none","end":"cancelled"}
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn an_empty_reply_counts_as_a_fault_of_the_model() {
-    check("tiers llm.big\ntext hello\ndone\ncancel", expect![[r#"
+    check(
+        "tiers llm.big\ntext hello\ndone\ncancel",
+        expect![[r#"
         0 text hello
             turn_started {"source":"text"}
             transcript_final {"confidence":1.0,"text":"hello"}
@@ -521,12 +552,15 @@ fn an_empty_reply_counts_as_a_fault_of_the_model() {
             CANCEL tts
             STOP SPEAKING
             turn_ended {"class":"none","end":"cancelled"}
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_refused_or_slow_tool_is_said() {
-    check("text set a timer for 5 minutes\ndenied permission_denied\nspoken 0\nsound\nfinished", expect![[r#"
+    check(
+        "text set a timer for 5 minutes\ndenied permission_denied\nspoken 0\nsound\nfinished",
+        expect![[r#"
         0 text set a timer for 5 minutes
             turn_started {"source":"text"}
             transcript_final {"confidence":1.0,"text":"set a timer for 5 minutes"}
@@ -545,8 +579,11 @@ fn a_refused_or_slow_tool_is_said() {
             speaking_finished
             turn_failed {"failure":{"code":"permission_denied","hop":"skill","message":"refused"}}
             turn_ended {"class":"none","end":"failed"}
-    "#]]);
-    check("text set a timer for 5 minutes\ndeadline\nspoken 0\nsound\nfinished", expect![[r#"
+    "#]],
+    );
+    check(
+        "text set a timer for 5 minutes\ndeadline\nspoken 0\nsound\nfinished",
+        expect![[r#"
         0 text set a timer for 5 minutes
             turn_started {"source":"text"}
             transcript_final {"confidence":1.0,"text":"set a timer for 5 minutes"}
@@ -566,12 +603,15 @@ fn a_refused_or_slow_tool_is_said() {
             speaking_finished
             turn_failed {"failure":{"code":"deadline_exceeded","hop":"skill","message":"the tool took longer than 2000 ms"}}
             turn_ended {"class":"none","end":"failed"}
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn speech_recognition_that_fails_or_hangs_is_said() {
-    check("voice\nend 800\nfail stt engine_lost\nspoken 0\nsound\nfinished", expect![[r#"
+    check(
+        "voice\nend 800\nfail stt engine_lost\nspoken 0\nsound\nfinished",
+        expect![[r#"
         0 voice
             turn_started {"source":"push_to_talk"}
             OPEN STT
@@ -589,8 +629,11 @@ fn speech_recognition_that_fails_or_hangs_is_said() {
             speaking_finished
             turn_failed {"failure":{"code":"engine_lost","hop":"stt","message":"planted"}}
             turn_ended {"class":"none","end":"failed"}
-    "#]]);
-    check("voice\nend 800\ndeadline\nspoken 0\nsound\nfinished", expect![[r#"
+    "#]],
+    );
+    check(
+        "voice\nend 800\ndeadline\nspoken 0\nsound\nfinished",
+        expect![[r#"
         0 voice
             turn_started {"source":"push_to_talk"}
             OPEN STT
@@ -609,8 +652,11 @@ fn speech_recognition_that_fails_or_hangs_is_said() {
             speaking_finished
             turn_failed {"failure":{"code":"deadline_exceeded","hop":"stt","message":"the final transcript took longer than 6000 ms"}}
             turn_ended {"class":"none","end":"failed"}
-    "#]]);
-    check("voice\nheard 0.9 set a timer for one hour\ncancel", expect![[r#"
+    "#]],
+    );
+    check(
+        "voice\nheard 0.9 set a timer for one hour\ncancel",
+        expect![[r#"
         0 voice
             turn_started {"source":"push_to_talk"}
             OPEN STT
@@ -622,12 +668,15 @@ fn speech_recognition_that_fails_or_hangs_is_said() {
             CANCEL tts
             STOP SPEAKING
             turn_ended {"class":"none","end":"cancelled"}
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_lost_end_of_speech_does_not_keep_the_turn_open() {
-    check("voice\nspeech\ndeadline\ndeadline", expect![[r#"
+    check(
+        "voice\nspeech\ndeadline\ndeadline",
+        expect![[r#"
         0 voice
             turn_started {"source":"push_to_talk"}
             OPEN STT
@@ -643,12 +692,15 @@ fn a_lost_end_of_speech_does_not_keep_the_turn_open() {
             STOP SPEAKING
             turn_failed {"failure":{"code":"audio_too_long","hop":"input","message":"no end of speech within 35 s"}}
             turn_ended {"class":"none","end":"failed"}
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn without_speech_the_answer_is_still_given_as_text() {
-    check("text set a timer for 5 minutes\nreturned Timer set.\nfail tts engine_lost", expect![[r#"
+    check(
+        "text set a timer for 5 minutes\nreturned Timer set.\nfail tts engine_lost",
+        expect![[r#"
         0 text set a timer for 5 minutes
             turn_started {"source":"text"}
             transcript_final {"confidence":1.0,"text":"set a timer for 5 minutes"}
@@ -665,8 +717,11 @@ fn without_speech_the_answer_is_still_given_as_text() {
             STOP SPEAKING
             turn_failed {"failure":{"code":"engine_lost","hop":"tts","message":"planted"}}
             turn_ended {"class":"intent","end":"failed"}
-    "#]]);
-    check("text set a timer for 5 minutes\nreturned Timer set.\ndeadline", expect![[r#"
+    "#]],
+    );
+    check(
+        "text set a timer for 5 minutes\nreturned Timer set.\ndeadline",
+        expect![[r#"
         0 text set a timer for 5 minutes
             turn_started {"source":"text"}
             transcript_final {"confidence":1.0,"text":"set a timer for 5 minutes"}
@@ -683,7 +738,8 @@ fn without_speech_the_answer_is_still_given_as_text() {
             STOP SPEAKING
             turn_failed {"failure":{"code":"deadline_exceeded","hop":"tts","message":"the first sound took longer than 5000 ms"}}
             turn_ended {"class":"intent","end":"failed"}
-    "#]]);
+    "#]],
+    );
     check(
         "tiers llm.big\ntext hello\ndelta Hello there. How\nspoken 0\nsound\ndelta  are you. I\nfail tts engine_fault\ndelta  am well.\ndone\nfinished",
         expect![[r#"
@@ -715,7 +771,9 @@ fn without_speech_the_answer_is_still_given_as_text() {
                 turn_ended {"class":"llm","end":"failed"}
         "#]],
     );
-    check("text set a timer for 5 minutes\nreturned Timer set.\nspoken 0\nsound\nfail output engine_lost", expect![[r#"
+    check(
+        "text set a timer for 5 minutes\nreturned Timer set.\nspoken 0\nsound\nfail output engine_lost",
+        expect![[r#"
         0 text set a timer for 5 minutes
             turn_started {"source":"text"}
             transcript_final {"confidence":1.0,"text":"set a timer for 5 minutes"}
@@ -735,12 +793,15 @@ fn without_speech_the_answer_is_still_given_as_text() {
             STOP SPEAKING
             turn_failed {"failure":{"code":"engine_lost","hop":"output","message":"planted"}}
             turn_ended {"class":"intent","end":"failed"}
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn playback_that_never_ends_is_ended() {
-    check("text set a timer for 5 minutes\nreturned Timer set.\nspoken 0\nsound\ndeadline", expect![[r#"
+    check(
+        "text set a timer for 5 minutes\nreturned Timer set.\nspoken 0\nsound\ndeadline",
+        expect![[r#"
         0 text set a timer for 5 minutes
             turn_started {"source":"text"}
             transcript_final {"confidence":1.0,"text":"set a timer for 5 minutes"}
@@ -760,7 +821,8 @@ fn playback_that_never_ends_is_ended() {
             STOP SPEAKING
             turn_failed {"failure":{"code":"deadline_exceeded","hop":"output","message":"speech did not end in the time that its text needs"}}
             turn_ended {"class":"intent","end":"failed"}
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -797,7 +859,9 @@ fn a_drain_between_two_clauses_is_not_the_end() {
 
 #[test]
 fn a_cancel_stops_whatever_runs() {
-    check("voice\nspeech\ncancel", expect![[r#"
+    check(
+        "voice\nspeech\ncancel",
+        expect![[r#"
         0 voice
             turn_started {"source":"push_to_talk"}
             OPEN STT
@@ -806,8 +870,11 @@ fn a_cancel_stops_whatever_runs() {
         0 cancel
             CANCEL stt
             turn_ended {"class":"none","end":"cancelled"}
-    "#]]);
-    check("voice\nend 500\ncancel", expect![[r#"
+    "#]],
+    );
+    check(
+        "voice\nend 500\ncancel",
+        expect![[r#"
         0 voice
             turn_started {"source":"push_to_talk"}
             OPEN STT
@@ -817,8 +884,11 @@ fn a_cancel_stops_whatever_runs() {
         0 cancel
             CANCEL stt
             turn_ended {"class":"none","end":"cancelled"}
-    "#]]);
-    check("text set a timer for 5 minutes\ncancel", expect![[r#"
+    "#]],
+    );
+    check(
+        "text set a timer for 5 minutes\ncancel",
+        expect![[r#"
         0 text set a timer for 5 minutes
             turn_started {"source":"text"}
             transcript_final {"confidence":1.0,"text":"set a timer for 5 minutes"}
@@ -828,8 +898,11 @@ fn a_cancel_stops_whatever_runs() {
         0 cancel
             CANCEL skill
             turn_ended {"class":"intent","end":"cancelled"}
-    "#]]);
-    check("tiers llm.big\ntext hello\ncall 0.9 timer.list\ncancel", expect![[r#"
+    "#]],
+    );
+    check(
+        "tiers llm.big\ntext hello\ncall 0.9 timer.list\ncancel",
+        expect![[r#"
         0 text hello
             turn_started {"source":"text"}
             transcript_final {"confidence":1.0,"text":"hello"}
@@ -842,8 +915,11 @@ fn a_cancel_stops_whatever_runs() {
             CANCEL skill
             CANCEL llm
             turn_ended {"class":"llm","end":"cancelled"}
-    "#]]);
-    check("tiers llm.big\ntext hello\ndelta Hello there. How\nspoken 0\nsound\nbarge-in", expect![[r#"
+    "#]],
+    );
+    check(
+        "tiers llm.big\ntext hello\ndelta Hello there. How\nspoken 0\nsound\nbarge-in",
+        expect![[r#"
         0 text hello
             turn_started {"source":"text"}
             transcript_final {"confidence":1.0,"text":"hello"}
@@ -860,7 +936,8 @@ fn a_cancel_stops_whatever_runs() {
             CANCEL llm
             STOP SPEAKING
             turn_ended {"class":"llm","end":"cancelled"}
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -903,7 +980,9 @@ fn the_whole_turn_has_a_deadline() {
 
 #[test]
 fn a_lost_bus_ends_the_turn_at_once() {
-    check("voice\nend 500\nfail hub bus_unavailable", expect![[r#"
+    check(
+        "voice\nend 500\nfail hub bus_unavailable",
+        expect![[r#"
         0 voice
             turn_started {"source":"push_to_talk"}
             OPEN STT
@@ -914,7 +993,8 @@ fn a_lost_bus_ends_the_turn_at_once() {
             CANCEL stt
             turn_failed {"failure":{"code":"bus_unavailable","hop":"hub","message":"planted"}}
             turn_ended {"class":"none","end":"failed"}
-    "#]]);
+    "#]],
+    );
 }
 
 /// Runs a script and compares everything that the machine does.
@@ -977,9 +1057,7 @@ impl Runner {
                 Input::ModelToolCall { call, confidence: confidence.parse().unwrap() }
             }
             "done" => Input::ReplyDone,
-            "returned" => {
-                Input::ToolReturned { outcome: ToolOutcome { say: rest.to_owned(), data: json!({"n": 1}) } }
-            }
+            "returned" => Input::ToolReturned { outcome: ToolOutcome { say: rest.to_owned(), data: json!({"n": 1}) } },
             "denied" => Input::ToolDenied { failure: Failure::new(Hop::Skill, code(rest), "refused") },
             "spoken" => Input::ClauseSpoken { clause: rest.parse().unwrap() },
             "sound" => Input::FirstSound,
