@@ -55,7 +55,7 @@ fn main() -> anyhow::Result<()> {
     let phonemiser = Phonemiser::load(Accent::American);
     let mut voices = Voices::open(&settings.voices_dir, speaker.model().contract().style_width, None)?;
     let table = voices.table(None)?;
-    println!("medians of {runs} runs, in ms, first chunk also p95; ratio = bare / ours");
+    println!("medians of {runs} runs, in ms, first chunk also p95; ratio = best bare run / best of ours");
     println!("{:<62}{:>8}{:>10}{:>12}{:>8}{:>8}{:>7}", "clause", "words", "inference", "first chunk", "p95", "bare", "ratio");
     for text in CLAUSES {
         let ids = vocab::ids(&phonemiser.phonemes(&speakable::speakable(text)));
@@ -89,7 +89,8 @@ fn main() -> anyhow::Result<()> {
             median(&mut first),
             percentile(&mut first, 95),
             median(&mut plain),
-            median(&mut plain) / median(&mut inference)
+            // The best runs are those that other programs disturbed least.
+            percentile(&mut plain, 0) / percentile(&mut inference, 0)
         );
     }
 

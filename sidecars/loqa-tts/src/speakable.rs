@@ -30,22 +30,40 @@ pub fn speakable(text: &str) -> String {
     tidy(&spoken.join(" "))
 }
 
-/// Cuts speakable text after each sentence. The parts joined with a space are the text.
+/// Longest part that [`sentences`] gives, in characters: the dictionaries take about half a
+/// millisecond per word, and a cancel waits for them.
+const MAX_SENTENCE: usize = 160;
+
+/// Cuts speakable text after each sentence, and long sentences after a mark or, if there is
+/// none, between words. The parts joined with a space are the text.
 #[must_use]
 pub fn sentences(text: &str) -> Vec<&str> {
     let mut sentences = Vec::new();
     let mut start = 0;
-    for (at, c) in text.char_indices() {
-        // `tidy` left marks only at the ends of words and one space between words.
-        if c == ' ' && text[..at].trim_end_matches(['"', ')']).ends_with(['.', '!', '?', '…']) {
-            sentences.push(&text[start..at]);
+    // `tidy` left marks only at the ends of words, one space between words, and ASCII but
+    // for `…` and `—`.
+    for (at, _) in text.match_indices(' ') {
+        if text[..at].ends_with(['.', '!', '?', '…']) {
+            cut_long(&text[start..at], &mut sentences);
             start = at + 1;
         }
     }
-    if start < text.len() {
-        sentences.push(&text[start..]);
-    }
+    cut_long(&text[start..], &mut sentences);
     sentences
+}
+
+fn cut_long<'a>(mut sentence: &'a str, parts: &mut Vec<&'a str>) {
+    while sentence.len() > MAX_SENTENCE {
+        let spaces = || sentence.match_indices(' ').map(|(at, _)| at).take_while(|at| *at <= MAX_SENTENCE);
+        let after_mark = spaces().filter(|at| sentence[..*at].ends_with([',', ';', ':', '—'])).last();
+        // A word is never longer than `MAX_WORD`, so there is a space.
+        let Some(at) = after_mark.or_else(|| spaces().last()) else { break };
+        parts.push(&sentence[..at]);
+        sentence = &sentence[at + 1..];
+    }
+    if !sentence.is_empty() {
+        parts.push(sentence);
+    }
 }
 
 /// One space between words, at most one mark between words (the strongest of a run), no
@@ -219,6 +237,15 @@ mod tests {
     fn sentences_are_cut_after_their_marks() {
         assert_eq!(sentences("One. Two, three? Four"), ["One.", "Two, three?", "Four"]);
         assert!(sentences("").is_empty());
+    }
+
+    #[test]
+    fn long_sentences_are_cut_after_marks_or_between_words() {
+        let text = format!("{}, {}", "one ".repeat(30).trim(), "two ".repeat(100).trim());
+        let parts = sentences(&text);
+        assert!(parts[0].ends_with("one,"), "{parts:?}");
+        assert!(parts.iter().all(|part| part.len() <= MAX_SENTENCE), "{parts:?}");
+        assert_eq!(parts.join(" "), text, "nothing is lost");
     }
 
     #[test]
