@@ -66,6 +66,7 @@ pub struct Decoder {
     abort: Box<llama::AbortSwitch>,
     abort_connected: bool,
     step: usize,
+    limit: usize,
     threads: u32,
 }
 
@@ -147,7 +148,9 @@ impl Decoder {
         let context = options.context.unwrap_or_else(|| trained.min(DEFAULT_CONTEXT)).clamp(16, trained.max(16));
         let threads = options.threads.filter(|n| *n > 0).unwrap_or_else(|| llama::threads_for(header.file_bytes));
         let n_threads = i32::try_from(threads).unwrap_or(1);
-        let step = PREFILL_STEP.min(context as usize);
+        // llama.cpp rounds the context up to its own granularity; ours is what was asked for.
+        let limit = context as usize;
+        let step = PREFILL_STEP.min(limit);
         let params = LlamaContextParams::default()
             .with_n_ctx(NonZeroU32::new(context))
             .with_n_batch(step as u32)
@@ -173,6 +176,7 @@ impl Decoder {
             abort,
             abort_connected,
             step,
+            limit,
             threads,
         })
     }
@@ -186,7 +190,7 @@ impl Decoder {
     /// Context length in tokens.
     #[must_use]
     pub fn n_ctx(&self) -> usize {
-        self.context.n_ctx() as usize
+        self.limit
     }
 
     /// Threads in use.

@@ -17,10 +17,11 @@ use crate::schema::{Misfit, Schema};
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::token::LlamaToken;
 use loqa_protocol::llm::{LlmRequest, Role};
+use loqa_protocol::tool::ToolEffect;
 use loqa_protocol::{ErrorCode, Failure, ToolCall, ToolSpec};
 use loqa_turn::intent::{IntentDecl, IntentIndex};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -157,6 +158,35 @@ impl ReflexMap {
             }
         }
         Ok(map)
+    }
+
+    /// Every trained tool under its own name, with the arguments it was trained on: for
+    /// measurements of the model alone.
+    #[must_use]
+    pub fn as_offered(&self) -> Vec<ToolSpec> {
+        let tool = |trained: &TrainedTool| {
+            let mut properties = Map::new();
+            let mut required = Vec::new();
+            for argument in &trained.arguments {
+                let name = argument.becomes.first().unwrap_or(&argument.name);
+                let kind = match argument.kind {
+                    Kind::Named(NamedKind::Int | NamedKind::Duration) => "integer",
+                    Kind::Named(NamedKind::Number) => "number",
+                    Kind::Named(NamedKind::Text | NamedKind::Clock | NamedKind::Time) | Kind::Words(_) => "string",
+                };
+                properties.insert(name.clone(), json!({"type": kind}));
+                if !argument.optional {
+                    required.push(name.clone());
+                }
+            }
+            ToolSpec {
+                name: trained.stands_for.first().unwrap_or(&trained.name).clone(),
+                description: String::new(),
+                parameters: json!({"type": "object", "properties": properties, "required": required}),
+                effect: ToolEffect::Safe,
+            }
+        };
+        self.tool.iter().map(tool).collect()
     }
 
     /// The trained tools that stand for something among `tools`.
@@ -530,7 +560,7 @@ mod tests {
         assert!(ReflexMap::parse(&newer).expect_err("newer").contains("version is 2"));
         let twice = format!("{bundled}\n[[tool]]\nname = \"dialog.no\"\nskill = \"dialog\"\nstands_for = []\n");
         assert!(ReflexMap::parse(&twice).expect_err("twice").contains("`dialog.no` occurs twice"));
-        let typo = bundled.replacen("stands_for", "stand_for", 1);
+        let typo = bundled.replacen("\nstands_for", "\nstand_for", 1);
         assert!(ReflexMap::parse(&typo).expect_err("typo").contains("stand_for"));
     }
 }

@@ -3,6 +3,7 @@
 
 mod bus;
 mod general;
+mod grammar;
 mod kit;
 mod offered;
 mod reflex;

@@ -74,7 +74,7 @@ fn ten_thousand_answers_name_offered_tools_only() {
             }
         }
     }
-    assert!(accepted > 500, "the test must also see calls that are allowed, saw {accepted}");
+    assert!(accepted > 200, "the test must also see calls that are allowed, saw {accepted}");
 }
 
 #[test]
@@ -105,15 +105,10 @@ fn the_model_itself_calls_offered_tools_only() {
 #[test]
 fn a_call_that_the_grammar_forced_is_below_any_gate() {
     let mut model = reflex();
-    // Only cancelling is offered: "start" can at most be bent into it.
-    let tools: Vec<ToolSpec> = timer_tools().into_iter().filter(|tool| tool.name == "timer.cancel").collect();
-    let mut forced = 0;
-    for text in ["pause the pasta timer", "resume my timer", "set a timer for five minutes", "how long is left on the timer"] {
-        if let Some((call, confidence)) = command(&mut model, text, &tools).unwrap().call {
-            assert_eq!(call.name, "timer.cancel");
-            assert!(confidence <= 0.1, "{text}: {confidence}");
-            forced += 1;
-        }
-    }
-    assert!(forced > 0, "the case this test is about did not occur");
+    // The timer of this house has no labels: the model would write one, the grammar forbids it.
+    let mut tools = timer_tools();
+    tools[0].parameters["properties"].as_object_mut().unwrap().remove("label");
+    let (call, confidence) = command(&mut model, "pizza timer eleven minutes", &tools).unwrap().call.expect("a call");
+    assert_eq!(call.name, "timer.start");
+    assert!(confidence <= 0.1, "{confidence}");
 }

@@ -109,7 +109,8 @@ fn the_list_of_tools_is_computed_once() {
     // Other tools in between push the list out of the sequence, not out of the snapshots.
     command(&mut model, "what time is it", &timer_tools()).unwrap();
     let back = command(&mut model, "what time is it", &tools).unwrap();
-    assert!(back.done.clone().unwrap().cached_tokens >= second.cached_tokens, "{back:?}");
+    let restored = back.done.clone().unwrap();
+    assert!(restored.cached_tokens * 10 > restored.prompt_tokens * 8, "{restored:?}");
     assert_eq!(back.shown(), "clock.time {}", "a restored prefix means the same");
 }
 
@@ -121,7 +122,7 @@ fn a_reply_stops_where_it_is_when_it_is_cancelled() {
     let mut cancelled = None;
     let failure = answer_with(
         &mut model,
-        &request(&[(Role::User, "why do cats purr")], &all_tools()),
+        &request(&[(Role::User, "hello there computer")], &all_tools()),
         &cancel,
         |_| {
             cancel.cancel();
@@ -142,7 +143,7 @@ fn bad_requests_are_named() {
     let user = |text: &str| request(&[(Role::User, text)], &timer_tools());
     for (request, code, word) in [
         (user(&"five ".repeat(20_000)), ErrorCode::BadRequest, "100000 bytes"),
-        (user(&"five ".repeat(390)), ErrorCode::BadRequest, "tokens long"),
+        (user(&"five ".repeat(390)).tap(|r| r.tools = all_tools()), ErrorCode::BadRequest, "tokens long"),
         (user("☂ … \u{7}\u{0} ?!"), ErrorCode::NotUnderstood, "no words"),
         (request(&[(Role::User, "x"), (Role::Tool, "{}")], &[]), ErrorCode::NotUnderstood, "commands only"),
         (request(&[], &[]), ErrorCode::BadRequest, "no messages"),
