@@ -157,3 +157,33 @@ fn quiet() {
     #[cfg(target_os = "linux")]
     alsa::quiet();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Output;
+
+    /// Holds on machines with and without sound.
+    #[test]
+    fn a_device_that_is_not_there_is_named_with_a_way_out() {
+        let microphone = Microphone::open(Some("no such device"), |_| {}).unwrap_err();
+        let speaker = Output::speaker(Some("no such device"), |_| {}).unwrap_err();
+        for (error, direction) in [(microphone, "microphone"), (speaker, "speaker")] {
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "no {direction} was found with the name `no such device`: \
+                     `loqa doctor` lists the sound devices of this machine"
+                )
+            );
+            assert_eq!(error.code(), loqa_protocol::ErrorCode::EngineMissing);
+        }
+    }
+
+    #[test]
+    fn listing_devices_never_fails() {
+        for device in devices() {
+            assert!(!device.name.is_empty(), "{device:?}");
+        }
+    }
+}
