@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes the starter recogniser from nothing: `python3 models/recipes/stt/run.py --work DIR [--resume]`.
 
-Steps: speech (DIR/data), training (DIR/checkpoint.pt), export (DIR/starter-q8_0.bin), evaluation (DIR/evaluation.json).
+Steps: speech (DIR/data), training (DIR/checkpoint.pt), export (DIR/starter-q8_0.bin, and DIR/weights.pt to begin another run with), evaluation (DIR/evaluation.json).
 Speech that is already there is kept; training continues from its checkpoint with `--resume`. Nothing in the repository is changed.
 """
 
@@ -25,6 +25,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder for speech, checkpoints, logs and results (about 3 GB)")
     parser.add_argument("--resume", action="store_true", help="continue from the newest checkpoint in --work")
+    parser.add_argument("--from", dest="initial", type=Path, help="weights to begin with (weights.pt of another run, or its checkpoint)")
     parser.add_argument("--utterances", type=int, default=50_000)
     parser.add_argument("--presentations", type=int, help="length of the schedule (default: 1,000,000 utterances shown)")
     parser.add_argument("--batch", type=int, help="utterances in a step (default 28; 224 with twice the rates does well on a GPU)")
@@ -68,10 +69,12 @@ def main() -> int:
             plan.matrix_rate *= min(2.0, (arguments.batch / 28) ** 0.5)
         shape = Shape(width=arguments.width, heads=arguments.width // 32, encoder_layers=arguments.encoder_layers, decoder_layers=arguments.decoder_layers)
         # On one core, batches are made in the training process: a second process would only take its time.
-        Trainer(arguments.work, plan, shape, device, arguments.resume).run(data, 0 if arguments.workers == 1 else arguments.workers)
+        Trainer(arguments.work, plan, shape, device, arguments.resume, arguments.initial).run(data, 0 if arguments.workers == 1 else arguments.workers)
     if wanted("export"):
         from export import export
 
+        state = torch.load(arguments.work / "checkpoint.pt", map_location="cpu")
+        torch.save({k: state[k] for k in ("net", "used", "shape", "step")}, arguments.work / "weights.pt")
         for kind in ("f16", "q8_0"):
             export(arguments.work / "checkpoint.pt", arguments.work / f"starter-{kind}.bin", kind)
     if wanted("evaluate"):

@@ -130,12 +130,16 @@ class Muon:
 
 
 class Trainer:
-    def __init__(self, work: Path, plan: Plan, shape: Shape, device: str, resume: bool) -> None:
+    def __init__(self, work: Path, plan: Plan, shape: Shape, device: str, resume: bool, initial: Path | None = None) -> None:
         self.work, self.plan, self.shape, self.device = work, plan, shape, device
         self.checkpoint = work / "checkpoint.pt"
         torch.manual_seed(plan.seed)
-        self.used = vocabulary_in_use(work / "used.json")
+        resumed = torch.load(self.checkpoint, map_location=device) if resume and self.checkpoint.exists() else None
+        before = resumed or (torch.load(initial, map_location=device) if initial else None)
+        self.used = before["used"] if before else vocabulary_in_use(work / "used.json")
         self.net = Whisper(self.used, shape).to(device)
+        if before:
+            self.net.load_state_dict(before["net"])
         named = list(self.net.named_parameters())
         matrices = [p for n, p in named if p.dim() == 2 and n.startswith(("enc.", "dec."))]
         mine = {id(p) for p in matrices}
@@ -148,13 +152,11 @@ class Trainer:
             lr=plan.rate, betas=(0.9, 0.98), eps=1e-8,
         )  # fmt: skip
         self.step, self.seconds = 0, 0.0
-        if resume and self.checkpoint.exists():
-            state = torch.load(self.checkpoint, map_location=device)
-            self.net.load_state_dict(state["net"])
-            self.adam.load_state_dict(state["adam"])
-            for m, old in zip(self.muon.momentum, state["momentum"]):
+        if resumed:
+            self.adam.load_state_dict(resumed["adam"])
+            for m, old in zip(self.muon.momentum, resumed["momentum"]):
                 m.copy_(old)
-            self.step, self.seconds = state["step"], state["seconds"]
+            self.step, self.seconds = resumed["step"], resumed["seconds"]
         self.log = open(work / "log.txt", "a", encoding="utf-8")
 
     def say(self, text: str) -> None:
