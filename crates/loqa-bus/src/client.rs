@@ -667,7 +667,9 @@ fn headers_with_trace(
     let mut map = HeaderMap::new();
     let own = traceparent.as_deref().map(|value| (header::TRACEPARENT, value));
     for (name, value) in headers.iter().copied().chain(own) {
-        let key = HeaderName::from_str(name).map_err(|_| refused(name))?;
+        // async-nats takes an empty name, the server does not.
+        let key = HeaderName::from_str(name).ok().filter(|_| !name.is_empty());
+        let key = key.ok_or_else(|| refused(name))?;
         let value = HeaderValue::from_str(value).map_err(|_| refused(name))?;
         map.insert(key, value);
     }

@@ -14,6 +14,8 @@ pub struct Permissions {
     /// Subjects it may publish to.
     pub publish: Vec<String>,
     /// Subjects it may subscribe to; `subject queue` allows only that queue group.
+    /// The server lets `a.>` through where `a.*` is listed, so a last `*` gives away
+    /// everything below its prefix.
     pub subscribe: Vec<String>,
     /// Whether it may answer requests on the subjects it subscribes to: whoever
     /// hears `loqa.hub.ask` may publish to `_INBOX.*.hub.ask.*`, where the answers

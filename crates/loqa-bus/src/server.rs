@@ -34,6 +34,8 @@ const RELOAD_LIMIT: Duration = Duration::from_secs(5);
 const PULSE: Duration = Duration::from_secs(2);
 /// How long it may take for that; then it is taken for hung and killed.
 const PULSE_LIMIT: Duration = Duration::from_secs(2);
+/// How long the system may take to tell of a death that shows already.
+const DEATH_NOTICE: Duration = Duration::from_millis(200);
 /// How long a server may take to end by itself.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
 /// Pause before the first restart: at once, but not in a tight loop.
@@ -369,9 +371,12 @@ impl Supervisor {
                     }
                 }
                 _ = pulse.tick() => {
-                    if !matches!(timeout(PULSE_LIMIT, pulse_probe.ping()).await, Ok(Ok(()))) {
-                        return Ended::Died { reason: "it does not answer".to_owned() };
-                    }
+                    let Ok(Ok(())) = timeout(PULSE_LIMIT, pulse_probe.ping()).await else {
+                        // A broken connection is often the first sign of a death.
+                        let reason = timeout(DEATH_NOTICE, process.wait()).await;
+                        let reason = reason.unwrap_or_else(|_| "it does not answer".to_owned());
+                        return Ended::Died { reason };
+                    };
                 }
             }
         }
@@ -658,11 +663,11 @@ mod tests {
 
     #[test]
     fn the_first_restart_is_fast_and_later_ones_wait_longer_up_to_a_limit() {
-        let ms = |attempt, chance| restart_pause(attempt, chance).as_millis();
-        assert!(ms(1, u32::MAX) <= 50, "the first restart must not be felt");
-        assert_eq!([ms(2, u32::MAX / 2), ms(3, u32::MAX / 2), ms(5, u32::MAX / 2)], [249, 499, 1999]);
-        assert_eq!(ms(2, 0), 200);
-        assert_eq!(ms(2, u32::MAX), 300);
-        assert_eq!(ms(1000, u32::MAX), 36_000, "30 s and 20 %");
+        let ms = |attempt, chance| restart_pause(attempt, chance).as_secs_f64() * 1_000.0;
+        assert!(ms(1, u32::MAX) <= 50.0, "the first restart must not be felt");
+        for (attempt, least, most) in [(2, 200, 300), (3, 400, 600), (5, 1_600, 2_400), (1_000, 24_000, 36_000)] {
+            assert_eq!(ms(attempt, 0).round() as u64, least, "20 % less");
+            assert_eq!(ms(attempt, u32::MAX).round() as u64, most, "20 % more");
+        }
     }
 }
