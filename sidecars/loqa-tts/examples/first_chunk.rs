@@ -56,7 +56,10 @@ fn main() -> anyhow::Result<()> {
     let mut voices = Voices::open(&settings.voices_dir, speaker.model().contract().style_width, None)?;
     let table = voices.table(None)?;
     println!("medians of {runs} runs, in ms, first chunk also p95; ratio = best bare run / best of ours");
-    println!("{:<62}{:>8}{:>10}{:>12}{:>8}{:>8}{:>7}", "clause", "words", "inference", "first chunk", "p95", "bare", "ratio");
+    println!(
+        "{:<62}{:>8}{:>10}{:>12}{:>8}{:>8}{:>7}",
+        "clause", "words", "inference", "first chunk", "p95", "bare", "ratio"
+    );
     for text in CLAUSES {
         let ids = vocab::ids(&phonemiser.phonemes(&speakable::speakable(text)));
         let style = table.style(ids.len() - 2);

@@ -91,7 +91,9 @@ impl Shared {
                 Watched::Stopped => return,
                 Watched::Nothing => false,
                 Watched::Run(options, cancel) => {
-                    if cancel.is_cancelled() && let Err(error) = options.terminate() {
+                    if cancel.is_cancelled()
+                        && let Err(error) = options.terminate()
+                    {
                         tracing::warn!(%error, "cannot interrupt the inference");
                     }
                     true

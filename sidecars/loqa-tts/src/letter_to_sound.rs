@@ -40,12 +40,14 @@ fn parts(word: &str) -> Vec<String> {
     let mut previous = ' ';
     for c in word.chars() {
         let c = if c == '’' { '\'' } else { c };
-        let starts_new = !(c.is_ascii_alphabetic() || c == '\'')
-            || (previous.is_ascii_lowercase() && c.is_ascii_uppercase());
+        let starts_new =
+            !(c.is_ascii_alphabetic() || c == '\'') || (previous.is_ascii_lowercase() && c.is_ascii_uppercase());
         if starts_new {
             parts.push(String::new());
         }
-        if (c.is_ascii_alphabetic() || c == '\'') && let Some(part) = parts.last_mut() {
+        if (c.is_ascii_alphabetic() || c == '\'')
+            && let Some(part) = parts.last_mut()
+        {
             part.push(c);
         }
         previous = c;
@@ -245,8 +247,8 @@ fn is_consonant_letter(letter: u8) -> bool {
 
 /// Endings that put the stress on the syllable before them, and how many letters they have.
 const STRESS_BEFORE: &[&str] = &[
-    "TIONAL", "TION", "SION", "CIAN", "ICAL", "IC", "ICS", "ITY", "ETY", "IFY", "LOGY", "LOGIST", "GRAPHY",
-    "GRAPHER", "NOMY", "METRY", "IAL", "IAN", "IA", "IO", "IUM", "IOUS", "EOUS", "UOUS",
+    "TIONAL", "TION", "SION", "CIAN", "ICAL", "IC", "ICS", "ITY", "ETY", "IFY", "LOGY", "LOGIST", "GRAPHY", "GRAPHER",
+    "NOMY", "METRY", "IAL", "IAN", "IA", "IO", "IUM", "IOUS", "EOUS", "UOUS",
 ];
 /// Endings that carry the stress themselves.
 const STRESS_ON: &[&str] = &["EE", "EER", "ESE", "ETTE", "ESQUE", "OON", "AIRE", "ELLE"];

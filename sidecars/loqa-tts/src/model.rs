@@ -129,11 +129,7 @@ impl Model {
 }
 
 fn default_threads(header: &Header) -> usize {
-    if header.file_bytes < SMALL_MODEL_BYTES {
-        1
-    } else {
-        std::thread::available_parallelism().map_or(1, usize::from)
-    }
+    if header.file_bytes < SMALL_MODEL_BYTES { 1 } else { std::thread::available_parallelism().map_or(1, usize::from) }
 }
 
 fn build_session(environment: &Environment, path: &Path, threads: usize) -> ort::Result<Session> {
@@ -170,9 +166,9 @@ impl Contract {
         let tokens = tensors.iter().find(|t| t.element != Element::F32 && t.shape.len() == 2);
         let style = tensors.iter().find(|t| t.element == Element::F32 && t.shape.len() == 2);
         let speed = tensors.iter().find(|t| t.shape.len() < 2 && t.shape.iter().all(|d| *d == 1 || *d == -1));
-        let waveform = outputs.iter().find(|outlet| {
-            matches!(outlet.dtype(), ValueType::Tensor { ty: TensorElementType::Float32, .. })
-        });
+        let waveform = outputs
+            .iter()
+            .find(|outlet| matches!(outlet.dtype(), ValueType::Tensor { ty: TensorElementType::Float32, .. }));
         let (Some(tokens), Some(style), Some(speed), Some(waveform)) = (tokens, style, speed, waveform) else {
             return Err(refuse());
         };

@@ -58,7 +58,9 @@ fn other_kind(head: &[u8]) -> Option<&'static str> {
         _ if starts(b"\x7fELF") || starts(b"MZ") || starts(b"\xcf\xfa\xed\xfe") => "a program or library",
         _ if starts(b"RIFF") => "a RIFF file (a sound?)",
         _ if starts(b"version https://git-lfs") => "a Git LFS pointer, the model itself was not fetched",
-        _ if starts(b"\x1f\x8b") || starts(b"\xfd7zXZ") || starts(b"\x28\xb5\x2f\xfd") => "a compressed file, unpack it",
+        _ if starts(b"\x1f\x8b") || starts(b"\xfd7zXZ") || starts(b"\x28\xb5\x2f\xfd") => {
+            "a compressed file, unpack it"
+        }
         [_, _, _, _, b'O', b'R', b'T', b'M', ..] => "a model in ONNX Runtime's own format",
         [_, _, _, _, _, _, _, _, b'{', b'"', ..] => "a safetensors file",
         _ if starts(b"{") || starts(b"<") || starts(b"#") => "a text file (a failed download?)",

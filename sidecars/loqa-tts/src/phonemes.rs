@@ -107,9 +107,7 @@ impl Phonemiser {
     /// misaki hands a compound to the fallback whole even when only one part is unknown;
     /// with a space in place of the hyphen the known parts keep their entries.
     fn separate_unknown_compounds(&self, text: &str) -> String {
-        let is_known = |part: &str| {
-            part.is_empty() || self.g2p.lexicon.get_word(part, "NN", None, None).is_some()
-        };
+        let is_known = |part: &str| part.is_empty() || self.g2p.lexicon.get_word(part, "NN", None, None).is_some();
         let words = text.split(' ').map(|word| {
             let compound = word.trim_end_matches(|c: char| !c.is_ascii_alphabetic());
             if compound.contains('-') && !compound.split('-').all(is_known) {

@@ -45,10 +45,9 @@ pub fn locate(setting: Option<&Path>) -> Result<PathBuf, TtsError> {
         candidates.push(Path::new("/usr/lib/Loqa").join(DYLIB_NAME));
     }
     match candidates.iter().find(|path| path.is_file()) {
-        Some(path) => path.canonicalize().map_err(|error| TtsError::RuntimeRefused {
-            path: path.clone(),
-            reason: error.to_string(),
-        }),
+        Some(path) => path
+            .canonicalize()
+            .map_err(|error| TtsError::RuntimeRefused { path: path.clone(), reason: error.to_string() }),
         None => Err(TtsError::RuntimeMissing {
             searched: candidates.iter().map(|path| path.display().to_string()).collect(),
         }),

@@ -62,7 +62,10 @@ fn text<'a>(key: &'static str, value: &'a Value) -> Result<&'a str, TtsError> {
 
 fn number(key: &'static str, value: &Value, max: usize) -> Result<usize, TtsError> {
     let number = value.as_u64().and_then(|n| usize::try_from(n).ok()).filter(|n| *n <= max);
-    number.ok_or_else(|| TtsError::Setting { key, reason: format!("must be a whole number from 0 to {max}, got {value}") })
+    number.ok_or_else(|| TtsError::Setting {
+        key,
+        reason: format!("must be a whole number from 0 to {max}, got {value}"),
+    })
 }
 
 #[cfg(test)]

@@ -164,7 +164,10 @@ mod tests {
     #[test]
     fn numbers_are_read_out() {
         check("You have 3 timers.", "You have three timers.");
-        check("It costs 1,234,567 points", "It costs one million two hundred thirty four thousand five hundred sixty seven points");
+        check(
+            "It costs 1,234,567 points",
+            "It costs one million two hundred thirty four thousand five hundred sixty seven points",
+        );
         check("Pi is 3.14.", "Pi is three point one four.");
         check("-5 and +3", "minus five and plus three");
         check("agent 007", "agent zero zero seven");

@@ -74,12 +74,13 @@ impl Speaker {
         if voices.accents().contains(&Accent::British) {
             phonemisers.push(Phonemiser::load(Accent::British));
         }
-        let american = american.join().map_err(|_| TtsError::Inference("the dictionary cannot be loaded".to_owned()))?;
+        let american =
+            american.join().map_err(|_| TtsError::Inference("the dictionary cannot be loaded".to_owned()))?;
         if voices.accents().contains(&Accent::American) {
             phonemisers.push(american);
         }
-        let interrupter = Interrupter::start()
-            .map_err(|error| TtsError::Inference(format!("cannot start a thread: {error}")))?;
+        let interrupter =
+            Interrupter::start().map_err(|error| TtsError::Inference(format!("cannot start a thread: {error}")))?;
         let cache = PhraseCache::new(settings.cache_bytes);
         let mut speaker = Self { model, voices, phonemisers, cache, interrupter, measured_speed: 0.0 };
         speaker.warm_up()?;

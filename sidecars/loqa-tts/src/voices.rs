@@ -172,8 +172,8 @@ fn add(
     sources: &mut BTreeMap<String, Source>,
 ) -> Result<(), TtsError> {
     let refuse = |reason: String| TtsError::Voices { path: file.to_path_buf(), reason };
-    let is_name = (1..=64).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    let is_name =
+        (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
     if !is_name {
         return Err(refuse(format!("`{name}` is no name for a voice, use letters, digits, `_` and `-`")));
     }
@@ -247,7 +247,11 @@ mod tests {
     #[test]
     fn an_archive_offers_each_of_its_english_arrays() {
         let one = table(510, 256);
-        let bytes = npz::tests::archive(&[("af_sky", &[510, 1, 256], &one), ("bm_lewis", &[510, 1, 256], &one), ("jf_alpha", &[510, 1, 256], &one)]);
+        let bytes = npz::tests::archive(&[
+            ("af_sky", &[510, 1, 256], &one),
+            ("bm_lewis", &[510, 1, 256], &one),
+            ("jf_alpha", &[510, 1, 256], &one),
+        ]);
         let folder = folder(&[("voices-v1.0.bin", &bytes)]);
         for place in [folder.path().to_path_buf(), folder.path().join("voices-v1.0.bin")] {
             let mut voices = Voices::open(&place, 256, Some("bm_lewis")).unwrap();

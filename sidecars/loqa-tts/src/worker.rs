@@ -87,9 +87,7 @@ impl Worker for TtsWorker {
     fn run(&mut self, job: Job) -> Result<(), Failure> {
         match job {
             Job::Tts(job) => self.speak(&job),
-            Job::Stt(_) | Job::Llm(_) => {
-                Err(Failure::new(Hop::Tts, ErrorCode::BadRequest, "this engine only speaks"))
-            }
+            Job::Stt(_) | Job::Llm(_) => Err(Failure::new(Hop::Tts, ErrorCode::BadRequest, "this engine only speaks")),
         }
     }
 }

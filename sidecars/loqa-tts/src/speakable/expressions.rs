@@ -139,7 +139,8 @@ fn abbreviation(token: &Token<'_>, next: Option<&str>) -> Option<(String, bool)>
 
 fn is_initials(core: &str) -> bool {
     let parts = core.split('.');
-    core.contains('.') && parts.clone().all(|part| part.len() == 1 && part.starts_with(|c: char| c.is_ascii_uppercase()))
+    core.contains('.')
+        && parts.clone().all(|part| part.len() == 1 && part.starts_with(|c: char| c.is_ascii_uppercase()))
 }
 
 // --- expressions -------------------------------------------------------------
@@ -301,7 +302,14 @@ fn read_number(core: &str) -> Option<Written<'_>> {
             rest = &after[len..];
         }
     }
-    (!whole.is_empty() || fraction.is_some()).then_some(Written { sign, currency, whole, fraction, has_separators, rest })
+    (!whole.is_empty() || fraction.is_some()).then_some(Written {
+        sign,
+        currency,
+        whole,
+        fraction,
+        has_separators,
+        rest,
+    })
 }
 
 impl Written<'_> {
@@ -364,7 +372,9 @@ fn number_expression(core: &str, next: Option<&str>) -> Option<(String, bool)> {
         if matches!(rest, "s" | "'s") {
             return Some((signed(numbers::plural(&number.words_alone())), false));
         }
-        if rest.starts_with('-') && let Some(spoken) = digits_with_hyphens(core) {
+        if rest.starts_with('-')
+            && let Some(spoken) = digits_with_hyphens(core)
+        {
             return Some((spoken, false));
         }
     }
@@ -386,7 +396,8 @@ fn number_expression(core: &str, next: Option<&str>) -> Option<(String, bool)> {
         let unit = unit(upper.rest, false).unwrap_or_else(|| word(upper.rest));
         return Some((format!("{} to {} {unit}", signed(number.words_alone()), upper.words_alone()), false));
     }
-    let tail = number_expression(rest.trim_start_matches(['-', '/']), None).map_or_else(|| word(rest), |(spoken, _)| spoken);
+    let tail =
+        number_expression(rest.trim_start_matches(['-', '/']), None).map_or_else(|| word(rest), |(spoken, _)| spoken);
     let operator = match rest.chars().next() {
         Some('/' | '-') | None => "",
         Some('+') if rest.len() == 1 => return Some((format!("{} plus", signed(number.words())), false)),
@@ -406,7 +417,9 @@ fn clock(hours: &str, rest: &str, next: Option<&str>) -> Option<(String, bool)> 
     let minute: u64 = minutes.parse().ok()?;
     let mut tail = &after[2..];
     let mut seconds = None;
-    if let Some(text) = tail.strip_prefix(':').and_then(|s| s.get(..2)).filter(|s| s.bytes().all(|b| b.is_ascii_digit())) {
+    if let Some(text) =
+        tail.strip_prefix(':').and_then(|s| s.get(..2)).filter(|s| s.bytes().all(|b| b.is_ascii_digit()))
+    {
         seconds = text.parse::<u64>().ok();
         tail = &tail[3..];
     }
@@ -439,7 +452,17 @@ fn half_day(text: &str) -> Option<&'static str> {
 }
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 

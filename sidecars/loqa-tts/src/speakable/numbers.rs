@@ -1,11 +1,28 @@
 //! Numbers in words, American style ("two hundred five").
 
 const ONES: [&str; 20] = [
-    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
-    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
 ];
-const TENS: [&str; 10] =
-    ["", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
+const TENS: [&str; 10] = ["", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
 const SCALES: [(u64, &str); 5] = [
     (1_000_000_000_000_000, "quadrillion"),
     (1_000_000_000_000, "trillion"),
@@ -171,7 +188,10 @@ mod tests {
     #[test]
     fn long_numbers_and_leading_zeros_are_read_digit_by_digit() {
         assert_eq!(integer("007"), "zero zero seven");
-        assert_eq!(integer("1234567890123456"), "one two three four five six seven eight nine zero one two three four five six");
+        assert_eq!(
+            integer("1234567890123456"),
+            "one two three four five six seven eight nine zero one two three four five six"
+        );
         assert_eq!(decimal("", "5"), "point five");
     }
 }

@@ -29,7 +29,10 @@ pub(super) fn list(archive: &mut (impl Read + Seek)) -> Result<Vec<Array>> {
     let tail_len = size.min(MAX_TAIL);
     let tail = read_at(archive, size - tail_len, tail_len)?;
     let end = tail.windows(4).rposition(|bytes| bytes == b"PK\x05\x06");
-    let record = end.map(|end| &tail[end..]).filter(|record| record.len() >= 22).ok_or_else(|| bad("the archive is cut off, fetch it again"))?;
+    let record = end
+        .map(|end| &tail[end..])
+        .filter(|record| record.len() >= 22)
+        .ok_or_else(|| bad("the archive is cut off, fetch it again"))?;
     let n_entries = usize::from(u16_at(record, 10)?);
     let directory = read_at(archive, u64::from(u32_at(record, 16)?), u64::from(u32_at(record, 12)?))?;
     if n_entries > MAX_ENTRIES {

@@ -1,7 +1,7 @@
 //! Files that are not what they should be: refused with the reason and the way out.
 
 use crate::support::onnx::{self, FLOAT, INT32, INT64, value};
-use crate::support::{ort_dylib, settings, speak, clause, starter_model};
+use crate::support::{clause, ort_dylib, settings, speak, starter_model};
 use loqa_tts::model::{Element, Model};
 use loqa_tts::settings::Settings;
 use loqa_tts::{Speaker, TtsError, runtime};
@@ -54,7 +54,8 @@ fn damaged_weights_are_refused_or_load_but_never_crash() {
 fn another_model_is_refused_with_what_it_has_and_what_is_needed() {
     let other = onnx::cast_model(&[value("pixels", FLOAT, &[Some(1), Some(3), None, None])], "pixels", "classes");
     check(&other, &["is not a Kokoro model", "pixels Tensor<f32>(1, 3, n, n)", "classes", "needed are token ids"]);
-    let no_style = [value("ids", INT64, &[Some(1), None]), value("a", INT64, &[Some(1)]), value("b", INT64, &[Some(1)])];
+    let no_style =
+        [value("ids", INT64, &[Some(1), None]), value("a", INT64, &[Some(1)]), value("b", INT64, &[Some(1)])];
     check(&onnx::cast_model(&no_style, "ids", "wave"), &["is not a Kokoro model"]);
 }
 

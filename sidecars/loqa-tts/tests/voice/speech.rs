@@ -110,7 +110,10 @@ fn nothing_to_speak_is_no_error() {
 fn too_long_a_text_and_impossible_speeds_are_refused() {
     let mut speaker = speaker();
     let long = "a ".repeat(1_001);
-    assert!(matches!(speak(&mut speaker, clause(&long)), Err(TtsError::TextTooLong { characters: 2_002, limit: 2_000 })));
+    assert!(matches!(
+        speak(&mut speaker, clause(&long)),
+        Err(TtsError::TextTooLong { characters: 2_002, limit: 2_000 })
+    ));
     for speed in [0.0, -1.0, 0.4, 2.1, f32::NAN, f32::INFINITY] {
         let error = speak(&mut speaker, Clause { speed, ..clause("Hi.") }).unwrap_err();
         assert!(error.to_string().contains("is not in 0.5 to 2"), "{error}");
@@ -206,7 +209,10 @@ fn a_phrase_is_kept_until_voice_speed_or_text_differ() {
     ] {
         assert!(!speak(&mut speaker, other).unwrap().1.cached, "{other:?}");
     }
-    assert!(speak(&mut speaker, Clause { voice: Some("slt"), ..clause("Timer set.") }).unwrap().1.cached, "the default by its name");
+    assert!(
+        speak(&mut speaker, Clause { voice: Some("slt"), ..clause("Timer set.") }).unwrap().1.cached,
+        "the default by its name"
+    );
 }
 
 /// Text of any kind: words, digits, marks, emoji, other scripts, control characters.

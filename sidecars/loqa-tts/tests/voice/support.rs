@@ -90,10 +90,8 @@ pub mod onnx {
 
     /// A tensor's name, type and shape; `None` is a free dimension.
     pub fn value(name: &str, element: u64, shape: &[Option<u64>]) -> Vec<u8> {
-        let dims: Vec<u8> = shape
-            .iter()
-            .flat_map(|dim| bytes(1, &dim.map_or_else(|| bytes(2, b"n"), |dim| number(1, dim))))
-            .collect();
+        let dims: Vec<u8> =
+            shape.iter().flat_map(|dim| bytes(1, &dim.map_or_else(|| bytes(2, b"n"), |dim| number(1, dim)))).collect();
         let tensor = [number(1, element), bytes(2, &dims)].concat();
         [bytes(1, name.as_bytes()), bytes(2, &bytes(1, &tensor))].concat()
     }
