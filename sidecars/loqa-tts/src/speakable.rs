@@ -180,6 +180,12 @@ mod tests {
         check("2+2=4", "two plus two equals four");
         check("call 555-0123", "call five five five, zero one two three");
         check("room 1001", "room one thousand one");
+        check("123-4567", "one two three, four five six seven");
+        check(
+            "16:9, 10\u{202f}000, 2^8, 5*3",
+            "sixteen to nine, ten thousand, two to the power of eight, five times three",
+        );
+        check("v1.2-beta", "v one point two beta");
     }
 
     #[test]
@@ -192,6 +198,9 @@ mod tests {
         check("on 2026-11-22", "on November twenty second, twenty twenty six");
         check("0:30 left", "zero thirty left");
         check("24/7", "twenty four seven");
+        check("from 9:00-10:30 pm", "from nine o'clock to ten thirty PM");
+        check("at 12:00 noon", "at twelve noon");
+        check("2026-01-05T10:30:00Z", "January fifth, twenty twenty six at ten thirty");
     }
 
     #[test]
@@ -203,13 +212,16 @@ mod tests {
         check("$1.50, €2 and £1.5 million", "one dollar and fifty cents, two euros and one point five million pounds");
         check("5€ or $0.99", "five euros or ninety nine cents");
         check("1 kg, 2 kWh, 16 GB", "one kilogram, two kilowatt hours, sixteen gigabytes");
+        check("$20-30", "twenty to thirty dollars");
+        check("1/2 tsp of salt", "one half teaspoon of salt");
+        check("5 min. left, 2 tsp. left. 5 min. Then", "five minutes left, two teaspoons left. five minutes. Then");
     }
 
     #[test]
     fn abbreviations_are_spoken_in_full() {
         check("Dr. Smith vs. Mr. Jones, etc.", "Doctor Smith versus Mister Jones, et cetera.");
         check("e.g. tea, i.e. a drink", "for example tea, that is a drink");
-        check("J. R. Smith", "J R Smith");
+        check("J. R. Smith, Ph.D. from Main St.", "J R Smith, P H D from Main Street.");
         check("the U.S. army in the U.S.", "the U S army in the U S.");
         check("7 a.m. and 5 p.m.", "seven AM and five PM.");
         check("Q&A w/ salt and/or pepper", "Q and A with salt and or pepper");

@@ -8,8 +8,17 @@ pub(super) fn fold(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for line in text.split(['\n', '\r', '\u{2028}', '\u{2029}', '\u{b}', '\u{c}']) {
         let mut folded = String::with_capacity(line.len());
-        for c in strip_list_marker(line).chars() {
-            fold_char(c, &mut folded);
+        let mut chars = strip_list_marker(line).chars().peekable();
+        while let Some(c) = chars.next() {
+            let after_digit = folded.ends_with(|c: char| c.is_ascii_digit());
+            let before_digit = chars.peek().is_some_and(char::is_ascii_digit);
+            match c {
+                // "10 000" with a space that does not break is one number.
+                '\u{a0}' | '\u{2009}' | '\u{202f}' if after_digit && before_digit => {}
+                // Arithmetic, not markup.
+                '*' | '^' if after_digit && before_digit => folded.push(c),
+                _ => fold_char(c, &mut folded),
+            }
         }
         let folded = folded.trim();
         if folded.is_empty() {

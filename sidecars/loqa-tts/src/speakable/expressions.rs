@@ -17,15 +17,15 @@ pub(super) fn speak(words: &[&str], inside: bool) -> (String, usize) {
         let close = if ends { token.close } else { &token.close[1..] };
         return (format!("{}{spoken}{close}", token.open), 1);
     }
-    let sign_stands_alone = inside && token.core == "-" && joined.is_some_and(|next| next.starts_with_digit());
+    let sign_stands_alone = inside && token.core == "-" && joined.is_some_and(|next| starts_with_digit(next.core));
     if sign_stands_alone {
         return ("minus".to_owned(), 1);
     }
     let (spoken, uses_next) = expression(token.core, joined.map(|next| next.core));
     match next.filter(|_| uses_next) {
         Some(next) => {
-            // The stop of "5 p.m." ends the sentence only where a sentence could end.
-            let is_stop = next.core.contains('.') && next.close == ".";
+            // The stop of "5 p.m." and "5 min." ends the sentence only where one could end.
+            let is_stop = next.close == "." && (next.core.contains('.') || is_unit(next.core));
             let goes_on = words.get(2).is_some_and(|word| !Token::of(word).starts_sentence());
             let close = if is_stop && goes_on { "" } else { next.close };
             (format!("{}{spoken}{close}", token.open), 2)
@@ -55,10 +55,6 @@ impl<'a> Token<'a> {
 
     fn starts_sentence(&self) -> bool {
         self.core.starts_with(|c: char| c.is_ascii_uppercase())
-    }
-
-    fn starts_with_digit(&self) -> bool {
-        self.core.starts_with(|c: char| c.is_ascii_digit())
     }
 }
 
@@ -123,7 +119,11 @@ fn abbreviation(token: &Token<'_>, next: Option<&str>) -> Option<(String, bool)>
     match lower.as_str() {
         "a.m" => Some(("AM".to_owned(), true)),
         "p.m" => Some(("PM".to_owned(), true)),
-        "st" => Some(("Saint".to_owned(), false)).filter(|_| next.is_some()),
+        "ph.d" => Some(("P H D".to_owned(), false)),
+        "st" if next.is_some_and(|next| next.starts_with(|c: char| c.is_ascii_uppercase())) => {
+            Some(("Saint".to_owned(), false))
+        }
+        "st" => Some(("Street".to_owned(), false)),
         "no" if next.is_some_and(|next| next.starts_with(|c: char| c.is_ascii_digit())) => {
             Some(("number".to_owned(), false))
         }
@@ -155,6 +155,12 @@ fn expression(core: &str, next: Option<&str>) -> (String, bool) {
     match core.to_ascii_lowercase().as_str() {
         "w/" => return ("with".to_owned(), false),
         "w/o" => return ("without".to_owned(), false),
+        "tsp" => return ("teaspoons".to_owned(), false),
+        "tbsp" => return ("tablespoons".to_owned(), false),
+        "mins" => return ("minutes".to_owned(), false),
+        "hrs" => return ("hours".to_owned(), false),
+        "<" => return ("is less than".to_owned(), false),
+        ">" => return ("is more than".to_owned(), false),
         _ => {}
     }
     (word(core), false)
@@ -175,10 +181,16 @@ fn word(core: &str) -> String {
             out.push_str(&numbers::integer(&rest[..len]));
             out.push(' ');
             rest = &rest[len..];
+            if let Some(fraction) = rest.strip_prefix('.').filter(|text| starts_with_digit(text)) {
+                out.push_str("point");
+                rest = fraction;
+            }
             continue;
         }
         let after = &rest[c.len_utf8()..];
         match c {
+            '*' if starts_with_digit(after) => out.push_str(" times "),
+            '^' if starts_with_digit(after) => out.push_str(" to the power of "),
             '&' => out.push_str(" and "),
             '@' => out.push_str(" at "),
             '%' => out.push_str(" percent "),
@@ -190,7 +202,7 @@ fn word(core: &str) -> String {
             '₹' => out.push_str(" rupees "),
             '$' => out.push_str(" dollars "),
             '°' => out.push_str(" degrees "),
-            '#' if after.starts_with(|c: char| c.is_ascii_digit()) => out.push_str(" number "),
+            '#' if starts_with_digit(after) => out.push_str(" number "),
             '/' | '#' | '<' | '>' => out.push(' '),
             '.' => out.push_str(&inner_stop(&out, after)),
             _ => out.push(c),
@@ -242,6 +254,10 @@ fn address(core: &str) -> String {
         rest = &rest[c.len_utf8()..];
     }
     out
+}
+
+fn starts_with_digit(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_digit())
 }
 
 fn separate(out: &mut String) {
@@ -362,8 +378,16 @@ fn number_expression(core: &str, next: Option<&str>) -> Option<(String, bool)> {
         if let Some(date) = iso_date(&number.whole, rest) {
             return Some((date, false));
         }
+        if let Some(ratio) =
+            rest.strip_prefix(':').filter(|to| !to.is_empty() && to.bytes().all(|b| b.is_ascii_digit()))
+        {
+            return Some((format!("{} to {}", signed(number.words()), numbers::integer(ratio)), false));
+        }
         if let Some(part) = rest.strip_prefix('/').and_then(|under| fraction(&number.whole, under)) {
-            return Some((signed(part), false));
+            return Some(match next.and_then(|next| unit(next, true)) {
+                Some(unit) => (format!("{} {unit}", signed(part)), true),
+                None => (signed(part), false),
+            });
         }
         if matches!(rest.to_ascii_lowercase().as_str(), "st" | "nd" | "rd" | "th") {
             let n = number.whole.parse().ok().filter(|_| number.whole.len() <= 15)?;
@@ -424,7 +448,13 @@ fn clock(hours: &str, rest: &str, next: Option<&str>) -> Option<(String, bool)> 
         tail = &tail[3..];
     }
     let part = |n: u64| if n < 10 { format!("oh {}", numbers::cardinal(n)) } else { numbers::cardinal(n) };
+    if let Some((until, uses_next)) = tail.strip_prefix('-').and_then(|until| number_expression(until, next)) {
+        let (from, _) = clock(hours, &rest[..rest.len() - tail.len()], None)?;
+        return Some((format!("{from} to {until}"), uses_next));
+    }
     let (half, uses_next) = match (tail, next) {
+        // The hour alone: "twelve noon".
+        ("", Some("noon" | "midnight")) => (Some(""), false),
         ("", Some(next)) => (half_day(next), half_day(next).is_some()),
         ("", None) => (None, false),
         (tail, _) => (Some(half_day(tail)?), false),
@@ -437,7 +467,7 @@ fn clock(hours: &str, rest: &str, next: Option<&str>) -> Option<(String, bool)> 
     if let Some(seconds) = seconds {
         spoken = format!("{spoken} {}", part(seconds));
     }
-    if let Some(half) = half {
+    if let Some(half) = half.filter(|half| !half.is_empty()) {
         spoken = format!("{spoken} {half}");
     }
     Some((spoken, uses_next))
@@ -466,8 +496,13 @@ const MONTHS: [&str; 12] = [
     "December",
 ];
 
-/// "2026-11-22".
+/// "2026-11-22", also with a time behind: "2026-11-22T10:30:00Z".
 fn iso_date(year: &str, rest: &str) -> Option<String> {
+    if let Some((date, time)) = rest.split_once('T') {
+        let hours = time.bytes().take_while(u8::is_ascii_digit).count();
+        let (time, _) = clock(&time[..hours], time[hours..].get(..3)?, None)?;
+        return Some(format!("{} at {time}", iso_date(year, date)?));
+    }
     let (month, day) = rest.strip_prefix('-')?.split_once('-')?;
     if year.len() != 4 || month.len() != 2 || day.len() != 2 {
         return None;
@@ -507,7 +542,8 @@ fn digits_with_hyphens(core: &str) -> Option<String> {
     if !groups.iter().all(|g| !g.is_empty() && g.bytes().all(|b| b.is_ascii_digit())) {
         return None;
     }
-    if groups.len() > 2 || groups.iter().any(|g| g.len() > 2 && g.starts_with('0')) {
+    let is_local = groups.len() == 2 && groups[0].len() == 3 && groups[1].len() == 4;
+    if is_local || groups.len() > 2 || groups.iter().any(|g| g.len() > 2 && g.starts_with('0')) {
         return Some(groups.iter().map(|group| numbers::digits(group)).collect::<Vec<_>>().join(", "));
     }
     let alone = |text: &str| read_number(text).map_or_else(String::new, |number| number.words_alone());
@@ -572,7 +608,9 @@ fn money(number: &Written<'_>, next: Option<&str>) -> (String, bool) {
         }
         None => format!("{} {}", number.words(), name(number.is_one())),
     };
-    if !number.rest.is_empty() {
+    if let Some(upper) = number.rest.strip_prefix('-').and_then(read_number).filter(|upper| upper.rest.is_empty()) {
+        words = format!("{} to {} {}", number.words(), upper.words(), name(false));
+    } else if !number.rest.is_empty() {
         words = format!("{words} {}", word(number.rest));
     }
     (format!("{}{words}", number.sign), false)
@@ -605,6 +643,8 @@ const UNITS: &[(&str, &str, &str)] = &[
     ("L", "liter", "liters"),
     ("ml", "milliliter", "milliliters"),
     ("mL", "milliliter", "milliliters"),
+    ("tsp", "teaspoon", "teaspoons"),
+    ("tbsp", "tablespoon", "tablespoons"),
     ("h", "hour", "hours"),
     ("hr", "hour", "hours"),
     ("hrs", "hour", "hours"),
@@ -640,6 +680,10 @@ const UNITS: &[(&str, &str, &str)] = &[
     ("px", "pixel", "pixels"),
     ("x", "time", "times"),
 ];
+
+fn is_unit(text: &str) -> bool {
+    unit(text, false).is_some()
+}
 
 fn unit(text: &str, one: bool) -> Option<String> {
     let (_, singular, plural) = UNITS.iter().find(|(short, ..)| *short == text)?;
