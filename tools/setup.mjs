@@ -42,4 +42,9 @@ async function main(args) {
   return ok ? 0 : 1;
 }
 
-process.exitCode = await main(process.argv.slice(2));
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  process.stderr.write(`error: ${error.code === "EACCES" || error.code === "ENOSPC" ? error.message : (error.stack ?? error)}\n`);
+  process.exitCode = 1;
+}

@@ -96,10 +96,17 @@ export async function withCargoOnPath(env) {
  * Looks and decides. A machine that never read its package lists reads them first.
  * @returns {Promise<ReturnType<typeof decideRust>>}
  */
-export async function planRust({ env, apt, check }) {
+export async function planRust({ env, report, apt, check }) {
   const decision = decideRust(await rustFacts(env, { apt }));
   if (check || !apt?.mayInstall || (decision.action !== "ask" && decision.action !== "rustup")) return decision;
-  await apt.update();
+  report.progress("reading the package lists");
+  try {
+    await apt.update();
+  } catch (error) {
+    // rustup may still bring a Rust.
+    report.warn(error.message);
+    return decision;
+  }
   return decideRust(await rustFacts(env, { apt }));
 }
 
@@ -115,7 +122,11 @@ export async function provideRust({ env, report, apt, check }) {
     return { state: "missing", detail: decision.message ?? `Rust ${showVersion(MINIMUM_RUST)} or newer is not set up`, env };
   }
   if (decision.action === "link") {
-    await capture("rustup", ["toolchain", "link", DEBIAN_TOOLCHAIN, "/usr"], { env });
+    try {
+      await capture("rustup", ["toolchain", "link", DEBIAN_TOOLCHAIN, "/usr"], { env });
+    } catch (error) {
+      return { state: "missing", detail: error.message, env };
+    }
     state = "done";
     decision = { action: "use", toolchain: DEBIAN_TOOLCHAIN, version: decision.version };
   }

@@ -33,7 +33,7 @@ export async function setUp({ check = false, env: given = process.env, report })
   add("Node", { state: node ? "ok" : "missing", detail: node ? process.versions.node : `20 or newer is needed, this is ${process.versions.node}` });
 
   const apt = await findApt(env);
-  const plan = await planRust({ env, apt, check });
+  const plan = await planRust({ env, report, apt, check });
   const extra = plan.action === "apt" ? [{ name: "Rust", why: "1.96 or newer", apt: DEBIAN_RUST_PACKAGES }] : [];
   add("System packages", await providePackages({ env, report, apt, check, extra }));
   const rust = await provideRust({ env, report, apt, check });
