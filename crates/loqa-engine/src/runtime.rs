@@ -202,10 +202,14 @@ async fn load_apart(
     load: impl FnOnce(EngineKind, &EngineBoot) -> Result<Loaded, Failure> + Send + 'static,
 ) -> Result<Loaded, Failure> {
     let (sender, receiver) = oneshot::channel();
-    let thread = std::thread::Builder::new().name("loader".to_owned()).spawn(move || {
-        let loaded = load(kind, &boot);
-        let _ = sender.send(loaded);
-    });
+    let thread = std::thread::Builder::new()
+        .name("loader".to_owned())
+        .stack_size(worker::STACK_SIZE)
+        .spawn(move || {
+            let loaded = load(kind, &boot);
+            // Nobody waits any more when the engine is leaving.
+            let _ = sender.send(loaded);
+        });
     if let Err(error) = thread {
         return Err(fault(kind, &format!("no thread to load the model on: {error}")));
     }

@@ -7,6 +7,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use tokio::sync::mpsc::UnboundedSender;
 
+/// Stack of the threads that call into model libraries. Chosen: the default of a
+/// main thread on Linux, which is what these libraries are tried with.
+pub(crate) const STACK_SIZE: usize = 8 << 20;
+
 /// A job on its way to a worker.
 pub(crate) struct Assignment {
     pub(crate) work: WorkId,
@@ -43,6 +47,7 @@ pub(crate) fn start(
             let reports = reports.clone();
             std::thread::Builder::new()
                 .name(format!("worker-{index}"))
+                .stack_size(STACK_SIZE)
                 .spawn(move || work(kind, worker, &queue, &reports))
         })
         .collect()

@@ -14,6 +14,11 @@ mod platform;
 #[path = "process/windows.rs"]
 mod platform;
 
+/// Compiled and tried on Linux too, since it needs nothing else.
+#[cfg(all(test, target_os = "linux"))]
+#[path = "process/unix.rs"]
+mod watchdog;
+
 use std::collections::VecDeque;
 use std::io;
 use std::path::Path;

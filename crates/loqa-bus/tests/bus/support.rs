@@ -43,6 +43,7 @@ impl TestServer {
         Bus::connect(&credentials).await.unwrap()
     }
 
+    #[cfg(target_os = "linux")]
     /// Kills the server process as the system would, and waits until it is gone.
     pub fn kill_server(&self) -> u32 {
         let pid = self.server.pid().unwrap();
@@ -51,12 +52,14 @@ impl TestServer {
     }
 }
 
+#[cfg(target_os = "linux")]
 /// `kill -9` of one process that a test started.
 pub fn kill(pid: u32) {
     let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
 }
 
+#[cfg(target_os = "linux")]
 pub fn is_running(pid: u32) -> bool {
     // A zombie has ended: only its parent has not looked yet.
     std::fs::read_to_string(format!("/proc/{pid}/stat"))

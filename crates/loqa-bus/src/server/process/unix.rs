@@ -10,9 +10,9 @@ use tokio::process::ChildStderr;
 
 pub(super) struct Child {
     server: tokio::process::Child,
-    /// Killed on drop, before it can act on the closing pipe. Its standard input is
-    /// the pipe; nothing is ever written to it.
-    _watchdog: tokio::process::Child,
+    /// Its standard input is the pipe; nothing is ever written to it. Killed when the
+    /// server has been reaped, since the number may belong to somebody else then.
+    watchdog: tokio::process::Child,
 }
 
 pub(super) fn spawn(binary: &Path, config: &Path) -> io::Result<(Child, u32, ChildStderr)> {
@@ -40,11 +40,13 @@ pub(super) fn spawn(binary: &Path, config: &Path) -> io::Result<(Child, u32, Chi
         .process_group(0)
         .kill_on_drop(true)
         .spawn()?;
-    Ok((Child { server, _watchdog: watchdog }, pid, stderr))
+    Ok((Child { server, watchdog }, pid, stderr))
 }
 
 pub(super) async fn wait(child: &mut Child) -> io::Result<ExitStatus> {
-    child.server.wait().await
+    let status = child.server.wait().await;
+    let _ = child.watchdog.start_kill();
+    status
 }
 
 pub(super) fn reload(child: &Child, pid: u32) -> io::Result<bool> {
@@ -68,4 +70,49 @@ pub(super) fn kill(child: &mut Child, _pid: u32) {
 fn signal(pid: u32, signal: Signal) -> io::Result<()> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
     Ok(rustix::process::kill_process(pid, signal)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::time::Duration;
+    use tokio::time::timeout;
+
+    /// The program is given `-c` and one argument, which a shell takes for a script.
+    fn sleeper() -> Child {
+        spawn(Path::new("/bin/sh"), Path::new("sleep 600")).unwrap().0
+    }
+
+    async fn ended_by(child: &mut Child) -> Option<i32> {
+        timeout(Duration::from_secs(20), wait(child)).await.unwrap().unwrap().signal()
+    }
+
+    #[tokio::test]
+    async fn the_server_dies_when_the_pipe_to_the_hub_closes() {
+        let mut child = sleeper();
+        drop(child.watchdog.stdin.take());
+        assert_eq!(ended_by(&mut child).await, Some(9));
+    }
+
+    #[tokio::test]
+    async fn the_watchdog_ends_with_the_server() {
+        let mut child = sleeper();
+        kill(&mut child, 0);
+        assert_eq!(ended_by(&mut child).await, Some(9));
+        let ended = timeout(Duration::from_secs(20), child.watchdog.wait()).await.unwrap();
+        assert_eq!(ended.unwrap().signal(), Some(9));
+    }
+
+    #[tokio::test]
+    async fn signals_reach_the_server() {
+        let mut child = sleeper();
+        let pid = child.server.id().unwrap();
+        assert!(reload(&child, pid).unwrap());
+        assert_eq!(ended_by(&mut child).await, Some(1), "a shell ends at a hang-up");
+        let mut child = sleeper();
+        let pid = child.server.id().unwrap();
+        terminate(&mut child, pid);
+        assert_eq!(ended_by(&mut child).await, Some(15));
+    }
 }
