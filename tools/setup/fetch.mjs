@@ -177,7 +177,7 @@ export async function findPip(env) {
 }
 
 async function fromNpm(pinned, folder, env) {
-  const args = ["pack", `${pinned.package}@${pinned.version}`, "--silent", "--ignore-scripts", "--pack-destination", folder];
+  const args = ["pack", `${pinned.package}@${pinned.version}`, "--silent", "--ignore-scripts"];
   await capture("npm", args, { cwd: folder, env, timeoutMs: FETCH_TIMEOUT_MS });
   return expectArchive(folder, pinned);
 }

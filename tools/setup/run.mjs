@@ -1,5 +1,5 @@
-// Runs other programs: never through a shell (but for npm's own .cmd files on
-// Windows, whose arguments are fixed here), always with a way to see what failed.
+// Runs other programs, always with a way to see what failed. Never through a shell,
+// but for npm on Windows, which is a .cmd file; its arguments come from the pins.
 
 import { spawn } from "node:child_process";
 

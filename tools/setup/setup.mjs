@@ -77,9 +77,16 @@ export async function provideTool(tool, folder, context) {
   }
 }
 
+/** Our two workspaces: the programs and the skills. */
+const WORKSPACES = [ROOT, join(ROOT, "skills")];
+
 /** The sources of all crates, so that building needs no network afterwards. */
 async function provideCrates({ check, env, report }) {
-  const fetch = (...more) => capture("cargo", ["fetch", "--locked", ...more], { cwd: ROOT, env, timeoutMs: 30 * 60 * 1000 });
+  const fetch = async (...more) => {
+    for (const folder of WORKSPACES) {
+      await capture("cargo", ["fetch", "--locked", ...more], { cwd: folder, env, timeoutMs: 30 * 60 * 1000 });
+    }
+  };
   try {
     await fetch("--offline");
     return { state: "ok", detail: "all there" };
@@ -87,11 +94,12 @@ async function provideCrates({ check, env, report }) {
     if (!(error instanceof CommandError)) throw error;
     if (check) return { state: "missing", detail: "not all downloaded yet" };
   }
-  report.progress("downloading the crates that Cargo.lock names");
+  report.progress("downloading the crates that the lock files name");
   try {
     await fetch();
     return { state: "done", detail: "downloaded" };
   } catch (error) {
+    if (!(error instanceof CommandError)) throw error;
     return { state: "missing", detail: error.message };
   }
 }
@@ -102,11 +110,12 @@ async function provideSkills({ check, env, report }) {
     const there = await readFile(built).catch(() => null);
     return there ? { state: "ok", detail: "timer" } : { state: "missing", detail: `\`${built}\` is not built` };
   }
-  report.progress("building the skills to WebAssembly where their sources changed (minutes the first time)");
+  report.progress("building the skills to WebAssembly, where their sources changed (some minutes the first time)");
   try {
     await capture("cargo", ["xtask", "skills"], { cwd: ROOT, env, timeoutMs: 30 * 60 * 1000 });
     return { state: "ok", detail: "timer" };
   } catch (error) {
+    if (!(error instanceof CommandError)) throw error;
     return { state: "missing", detail: error.message };
   }
 }
