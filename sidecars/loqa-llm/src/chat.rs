@@ -386,3 +386,55 @@ fn explain_tools(tools: &[ToolSpec]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(style: CallStyle, pieces: &[&str]) -> (String, Option<ToolCall>) {
+        let mut reader = ChatReader::new(style, true);
+        let shown = pieces.iter().map(|piece| reader.push(piece)).collect();
+        (shown, reader.call())
+    }
+
+    #[test]
+    fn calls_are_told_from_text_by_how_they_begin() {
+        let (shown, call) =
+            read(CallStyle::Tagged, &["<tool_call>", "\n{\"name\": \"a.b\", \"arg", "uments\": {\"n\": 1}}\n", "</tool_call>"]);
+        let call = call.expect("a call");
+        assert_eq!((shown.as_str(), call.name.as_str(), call.arguments["n"].as_i64()), ("", "a.b", Some(1)));
+
+        let (shown, call) = read(CallStyle::Bare, &["{", "\"name\": \"a\", \"parameters\": {}}"]);
+        assert_eq!((shown.as_str(), call.expect("a call").name.as_str()), ("", "a"));
+
+        let (shown, call) = read(CallStyle::Bare, &["It is", " {five}"]);
+        assert_eq!((shown.as_str(), call), ("It is {five}", None));
+    }
+
+    #[test]
+    fn a_call_is_none_until_it_is_whole() {
+        let whole = "<tool_call>{\"name\": \"a\", \"arguments\": {\"s\": \"}</tool_call>\"}}</tool_call>";
+        for end in 1..whole.len() {
+            assert_eq!(read(CallStyle::Tagged, &[&whole[..end]]).1, None, "{}", &whole[..end]);
+        }
+        assert_eq!(read(CallStyle::Tagged, &[whole]).1.expect("whole").arguments["s"], "}</tool_call>");
+        let bare = "{\"name\": \"a\", \"parameters\": {\"o\": {\"p\": {}}}}";
+        for end in 1..bare.len() {
+            assert_eq!(read(CallStyle::Bare, &[&bare[..end]]).1, None, "{}", &bare[..end]);
+        }
+    }
+
+    #[test]
+    fn roles_that_a_template_refuses_are_folded_into_the_two_it_knows() {
+        let message = |role, content: &str| TemplateMessage { role, content: content.into() };
+        let plain = plain_roles(&[
+            message("system", "s"),
+            message("user", "u"),
+            message("assistant", "a"),
+            message("tool", "t"),
+            message("user", "v"),
+        ]);
+        let shown: Vec<String> = plain.iter().map(|m| format!("{}:{}", m.role, m.content)).collect();
+        assert_eq!(shown, ["user:s\n\nu", "assistant:a", "user:The tool answered: t\n\nv"]);
+    }
+}

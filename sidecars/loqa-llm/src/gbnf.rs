@@ -22,7 +22,7 @@ const MAX_DIGITS: usize = 15;
 #[derive(Debug, Default)]
 pub struct Grammar {
     text: String,
-    rules: usize,
+    names: usize,
     defined: HashSet<String>,
     has_text: bool,
     has_space: bool,
@@ -38,7 +38,6 @@ impl Grammar {
     /// Adds `name ::= body`.
     pub fn rule(&mut self, name: &str, body: &str) {
         let _ = writeln!(self.text, "{name} ::= {body}");
-        self.rules += 1;
     }
 
     /// Adds `name ::= body` unless the name is taken.
@@ -172,8 +171,9 @@ impl Grammar {
         }
     }
 
-    fn fresh(&self, kind: &str) -> String {
-        format!("{kind}{}", self.rules)
+    fn fresh(&mut self, kind: &str) -> String {
+        self.names += 1;
+        format!("{kind}{}", self.names)
     }
 }
 

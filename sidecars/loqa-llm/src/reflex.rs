@@ -189,6 +189,16 @@ impl ReflexMap {
         self.tool.iter().map(tool).collect()
     }
 
+    /// The same under the names that the model itself uses.
+    #[must_use]
+    pub fn as_trained(&self) -> Vec<ToolSpec> {
+        let mut tools = self.as_offered();
+        for (tool, trained) in tools.iter_mut().zip(&self.tool) {
+            tool.name.clone_from(&trained.name);
+        }
+        tools
+    }
+
     /// The trained tools that stand for something among `tools`.
     #[must_use]
     pub fn matched<'a>(&'a self, tools: &'a [(&'a ToolSpec, Schema)]) -> Offer<'a> {

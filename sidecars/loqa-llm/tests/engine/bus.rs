@@ -6,7 +6,7 @@ use loqa_protocol::engine::{
     Capability, Control, ControlAnswer, EngineAnnounce, EngineBoot, EngineHello, EngineKind, HubAnswer,
 };
 use loqa_protocol::llm::{LlmReply, LlmRequest, Role};
-use loqa_protocol::{ErrorCode, Failure, InstanceId, subject};
+use loqa_protocol::{ErrorCode, Failure, InstanceId, WorkId, subject};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -112,20 +112,20 @@ async fn a_command_becomes_a_call_over_the_bus() {
     assert_eq!((stage.capability.model.as_str(), stage.capability.quantisation.as_str()), ("the-model", "q8_0"));
     assert!(stage.capability.measured_speed > 1.0, "{:?}", stage.capability);
 
-    let timer = request(&[(Role::User, "Set a timer for five minutes.")], &timer_tools());
+    let mut timer = request(&[(Role::User, "Set a timer for five minutes.")], &timer_tools());
     let begun = Instant::now();
     let outcome = stage.ask(&timer, async |_| {}).await.unwrap();
     eprintln!("first command: {:?} in all, {:?}", begun.elapsed(), outcome.done);
     assert_eq!(outcome.shown(), r#"timer.start {"duration_s":300}"#);
+    timer.work = WorkId::from_bits(2);
     let begun = Instant::now();
     let outcome = stage.ask(&timer, async |_| {}).await.unwrap();
     eprintln!("again: {:?} in all, {:?}", begun.elapsed(), outcome.done);
     assert!(outcome.done.unwrap().cached_tokens > 0);
 
-    let refused = stage
-        .ask(&request(&[(Role::User, &"x".repeat(100_000))], &all_tools()), async |_| {})
-        .await
-        .expect_err("100 kB are no command");
+    let mut endless = request(&[(Role::User, &"x".repeat(100_000))], &all_tools());
+    endless.work = WorkId::from_bits(3);
+    let refused = stage.ask(&endless, async |_| {}).await.expect_err("100 kB are no command");
     assert_eq!(refused.code, ErrorCode::BadRequest);
 
     // The hub is gone when its end of the pipe is.
@@ -157,7 +157,9 @@ async fn a_long_reply_stops_when_the_hub_cancels_it() {
     eprintln!("cancelled over the bus in {took:?}");
     assert!(took < Duration::from_millis(500), "{took:?}");
     // The engine is free for the next.
-    let outcome = stage.ask(&request(&[(Role::User, "The dog")], &[]), async |_| {}).await.unwrap();
+    let mut next = request(&[(Role::User, "The dog")], &[]);
+    next.work = WorkId::from_bits(2);
+    let outcome = stage.ask(&next, async |_| {}).await.unwrap();
     assert!(outcome.deltas > 5);
 }
 
@@ -166,15 +168,8 @@ async fn a_model_that_is_refused_ends_the_program_with_its_reason() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("broken.gguf");
     std::fs::write(&path, b"lmgg not a language model").unwrap();
-    let server = BusServer::start(ServerOptions { binary: nats_server(), run_dir: folder.path().join("run") }).await;
-    // `run_dir` may have to exist.
-    let server = match server {
-        Ok(server) => server,
-        Err(_) => {
-            std::fs::create_dir_all(folder.path().join("run")).unwrap();
-            BusServer::start(ServerOptions { binary: nats_server(), run_dir: folder.path().join("run") }).await.unwrap()
-        }
-    };
+    let options = ServerOptions { binary: nats_server(), run_dir: folder.path().to_owned() };
+    let server = BusServer::start(options).await.unwrap();
     let hub = Bus::connect(&server.add_identity("hub", Permissions::hub()).await.unwrap()).await.unwrap();
     let mut hellos = hub.subscribe(subject::ENGINE_HELLO, None, 16).await.unwrap();
     hub.flush().await.unwrap();

@@ -52,10 +52,10 @@ pub fn timer_tools() -> Vec<ToolSpec> {
             "timer.start",
             object(json!({"duration_s": {"type": "integer", "minimum": 1, "maximum": 86_400}, "label": label}), &["duration_s"]),
         ),
-        tool("timer.cancel", only_label()),
+        tool("timer.cancel", object(json!({"label": label, "all": {"type": "boolean"}}), &[])),
         tool("timer.pause", only_label()),
         tool("timer.resume", only_label()),
-        tool("timer.status", only_label()),
+        tool("timer.left", only_label()),
         tool("timer.list", object(json!({}), &[])),
     ]
 }

@@ -22,31 +22,34 @@ fn a_timer_command_becomes_the_call_of_the_timer_skill() {
 /// From the model's hand-written evaluation set, with the arguments under the names of
 /// the offered tools.
 const COMMANDS: &str = r#"
-could you set a timer for eight minutes please => timer.start {"duration_s":480}
+set a timer for 1 and a half hours => timer.start {"duration_s":5400}
 start a ninety second timer => timer.start {"duration_s":90}
-cancel all the timers => timer.cancel {}
+timer for tea three minutes => timer.start {"duration_s":180,"label":"tea"}
+how much longer on the pizza => timer.left {"label":"pizza"}
+what's left on my timer => timer.left {}
 pause the laundry timer for me => timer.pause {"label":"laundry"}
+unpause my workout timer => timer.resume {"label":"workout"}
 do i have timers going => timer.list {}
 what timers have i set => timer.list {}
-cancel my morning alarm => alarm.cancel {}
 turn on the kitchen lights => light.set {"room":"kitchen","state":"on"}
 lights off in the bedroom please => light.set {"room":"bedroom","state":"off"}
 switch the hallway light off => light.set {"room":"hallway","state":"off"}
-make it red in the bedroom => light.set {"color":"red","room":"bedroom"}
 turn all of the lights off => light.set {"state":"off"}
+change the nursery light to blue => light.set {"color":"blue","room":"nursery"}
 turn the tv off => switch.set {"device":"tv","state":"off"}
 set the temperature to 21 degrees => climate.set {"temp":21}
 close the curtains => cover.set {"device":"curtains","state":"closed"}
-start movie night => scene.run {"scene":"movie night"}
 what time is it => clock.time {}
 what's today's date => clock.date {}
 add milk to my shopping list => list.add {"item":"milk","list":"shopping"}
 what's on the shopping list => list.show {"list":"shopping"}
 turn it up => volume.set {"change":10}
+volume forty percent => volume.set {"level":40}
 mute => volume.set {"state":"mute"}
-play music => media.play {}
+play some jazz => media.play {"query":"some jazz"}
 next song => media.next {}
 what reminders have i got => reminder.list {}
+remind me to buy stamps => reminder.add {"text":"buy stamps"}
 what's the weather like today => weather.get {"day":"today"}
 never mind then => dialog.stop {}
 yes please => dialog.yes {}
@@ -77,7 +80,7 @@ fn what_it_cannot_do_is_answered_honestly() {
         "what is the tallest mountain in the world",
         "write me a poem about spring",
         "explain how a car engine works",
-        "why do cats purr",
+        "translate good night into french",
     ] {
         let outcome = command(&mut model, text, &tools).unwrap();
         assert!(outcome.call.is_none(), "{text} must not call {}", outcome.shown());
