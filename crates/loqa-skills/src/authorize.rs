@@ -202,7 +202,14 @@ impl Gate {
         self.grants.write().unwrap_or_else(PoisonError::into_inner).remove(skill);
     }
 
-    fn decide(&self, actor: &Actor, declared: &[Requested], permission: Permission, usage: Usage<'_>, now_ms: i64) -> Reason {
+    fn decide(
+        &self,
+        actor: &Actor,
+        declared: &[Requested],
+        permission: Permission,
+        usage: Usage<'_>,
+        now_ms: i64,
+    ) -> Reason {
         let Some(declared) = declared.iter().find(|requested| requested.permission == permission) else {
             return Reason::NotDeclared;
         };
@@ -220,7 +227,8 @@ impl Gate {
             return Reason::OutOfScope;
         }
         if usage.rated {
-            let limit = [&declared.scope, granted].into_iter().filter_map(|scope| scope.limit(permission, "per_minute")).min();
+            let limit =
+                [&declared.scope, granted].into_iter().filter_map(|scope| scope.limit(permission, "per_minute")).min();
             if let Some(limit) = limit
                 && !self.count_use(&actor.skill, permission, limit, now_ms)
             {
@@ -273,7 +281,8 @@ mod tests {
     }
 
     fn decide(gate: &Gate, declared: &[Requested], permission: Permission, usage: Usage<'_>, now_ms: i64) -> Reason {
-        gate.authorize(&actor(true), declared, "test", permission, usage, now_ms).map_or_else(|reason| reason, |_| Reason::Granted)
+        gate.authorize(&actor(true), declared, "test", permission, usage, now_ms)
+            .map_or_else(|reason| reason, |_| Reason::Granted)
     }
 
     #[test]
@@ -292,9 +301,17 @@ mod tests {
             let ungranted = if offered { Reason::NotGranted } else { Reason::Policy };
             assert_eq!(decide(&gate, &declared, permission, usage, 0), ungranted, "{permission}");
             gate.grant("other", permission, scope.clone());
-            assert_eq!(decide(&gate, &declared, permission, usage, 0), ungranted, "another skill's grant of {permission}");
+            assert_eq!(
+                decide(&gate, &declared, permission, usage, 0),
+                ungranted,
+                "another skill's grant of {permission}"
+            );
             gate.grant("test", permission, scope);
-            assert_eq!(decide(&gate, &[], permission, usage, 0), Reason::NotDeclared, "a grant does not declare {permission}");
+            assert_eq!(
+                decide(&gate, &[], permission, usage, 0),
+                Reason::NotDeclared,
+                "a grant does not declare {permission}"
+            );
             let granted = if offered { Reason::Granted } else { Reason::Policy };
             assert_eq!(decide(&gate, &declared, permission, usage, 0), granted, "{permission}");
             gate.revoke("test", permission);
@@ -312,13 +329,19 @@ mod tests {
         assert_eq!(decide(&gate, &declared, Permission::TimerSet, uses(3), 0), Reason::Granted);
         assert_eq!(decide(&gate, &declared, Permission::TimerSet, uses(4), 0), Reason::OutOfScope);
         gate.grant("test", Permission::TimerSet, limit(50));
-        assert_eq!(decide(&gate, &declared, Permission::TimerSet, uses(11), 0), Reason::OutOfScope, "the manifest asked for ten");
+        assert_eq!(
+            decide(&gate, &declared, Permission::TimerSet, uses(11), 0),
+            Reason::OutOfScope,
+            "the manifest asked for ten"
+        );
     }
 
     #[test]
     fn topics_must_be_named_in_both() {
         let gate = Gate::new(Box::new(TracingAudit));
-        let topics = |names: &[&str]| Scope::default().with("topics", ScopeValue::Texts(names.iter().map(|n| (*n).to_owned()).collect()));
+        let topics = |names: &[&str]| {
+            Scope::default().with("topics", ScopeValue::Texts(names.iter().map(|n| (*n).to_owned()).collect()))
+        };
         gate.grant("test", Permission::BusPublish, topics(&["a", "b"]));
         let declared = requested(Permission::BusPublish, topics(&["b", "c"]));
         let on = |topic| Usage { topic: Some(topic), ..Usage::default() };

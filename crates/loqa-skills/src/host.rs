@@ -1,6 +1,7 @@
 //! The skill host: loads skills, calls their tools, delivers their events, keeps their timers.
 
 use crate::authorize::{Actor, AuditSink, Gate, TracingAudit, Usage};
+use crate::blocks::Blocks;
 use crate::clock::Clock;
 use crate::host_call::{MAX_MESSAGE_BYTES, Running};
 use crate::manifest::TIMER_ELAPSED;
@@ -219,7 +220,9 @@ impl SkillHost {
             match self.shared.store.retry(skill, id, due_ms) {
                 Ok(true) => tracing::warn!(skill, %failure, "a timer's event was not accepted and is offered again"),
                 Ok(false) => tracing::error!(skill, %failure, "a timer's event was not accepted and is dropped"),
-                Err(error) => tracing::error!(skill, %failure, %error, "a timer's event was not accepted, nor its retry stored"),
+                Err(error) => {
+                    tracing::error!(skill, %failure, %error, "a timer's event was not accepted, nor its retry stored")
+                }
             }
         }
         result
@@ -268,11 +271,20 @@ impl SkillHost {
         self.skills.read().unwrap_or_else(PoisonError::into_inner).get(name).map(Arc::clone)
     }
 
-    fn deliver_once(&self, name: &str, event: &SkillEvent, timer: Option<&str>) -> Result<Option<ToolOutcome>, Failure> {
-        let skill = self.skill(name).ok_or_else(|| failure(ErrorCode::ToolUnknown, format!("no skill `{name}` is loaded")))?;
+    fn deliver_once(
+        &self,
+        name: &str,
+        event: &SkillEvent,
+        timer: Option<&str>,
+    ) -> Result<Option<ToolOutcome>, Failure> {
+        let skill =
+            self.skill(name).ok_or_else(|| failure(ErrorCode::ToolUnknown, format!("no skill `{name}` is loaded")))?;
         if !skill.manifest.events.contains(&event.name) {
             // Nobody waits for it, so the timer is done.
-            self.shared.store.commit(name, &Draft::default(), timer).map_err(|error| failure(ErrorCode::StorageFault, error.to_string()))?;
+            self.shared
+                .store
+                .commit(name, &Draft::default(), timer)
+                .map_err(|error| failure(ErrorCode::StorageFault, error.to_string()))?;
             return Ok(None);
         }
         let input = json!({ "event": event.name, "data": event.data });
@@ -289,7 +301,14 @@ impl SkillHost {
         let actor = self.actor(skill, None);
         let usage = Usage { chars: outcome.say.chars().count() as u64, rated: true, ..Usage::default() };
         let now_ms = self.shared.clock.wall_ms();
-        let decision = self.shared.gate.authorize(&actor, &skill.manifest.permissions, "event_reply", Permission::TtsSay, usage, now_ms);
+        let decision = self.shared.gate.authorize(
+            &actor,
+            &skill.manifest.permissions,
+            "event_reply",
+            Permission::TtsSay,
+            usage,
+            now_ms,
+        );
         match decision {
             Ok(_authorized) => outcome,
             Err(reason) => {
@@ -332,7 +351,10 @@ impl SkillHost {
         }
         let input = input.to_string().into_bytes();
         if input.len() > MAX_MESSAGE_BYTES {
-            return Err(failure(ErrorCode::ToolArguments, format!("the arguments have more than {MAX_MESSAGE_BYTES} bytes")));
+            return Err(failure(
+                ErrorCode::ToolArguments,
+                format!("the arguments have more than {MAX_MESSAGE_BYTES} bytes"),
+            ));
         }
         self.follow_clock();
         let budget = budget.min(MAX_BUDGET);
@@ -343,16 +365,22 @@ impl SkillHost {
             now_ms: self.shared.clock.wall_ms(),
             deadline: Instant::now() + budget,
             draft: Draft::default(),
+            blocks: Blocks::new(input),
             n_calls: 0,
             log_bytes: 0,
             fault: None,
         };
-        let (output, running) = skill.call(export, &input, running, budget, cancel, &self.watchdog);
-        let reply = output.and_then(|output| read_reply(&output).map_err(CallError::Fault)).map_err(|error| self.fail(skill, error))?;
+        let (output, running) = skill.call(export, running, budget, cancel, &self.watchdog);
+        let reply = output
+            .and_then(|output| read_reply(&output).map_err(CallError::Fault))
+            .map_err(|error| self.fail(skill, error))?;
         match reply {
             GuestReply::Ok(outcome) => {
                 if let Some(running) = running {
-                    self.shared.store.commit(name, &running.draft, fired).map_err(|error| failure(ErrorCode::StorageFault, error.to_string()))?;
+                    self.shared
+                        .store
+                        .commit(name, &running.draft, fired)
+                        .map_err(|error| failure(ErrorCode::StorageFault, error.to_string()))?;
                 }
                 Ok(outcome)
             }
@@ -365,7 +393,9 @@ impl SkillHost {
                     GuestErrorCode::Denied => {
                         failure(ErrorCode::PermissionDenied, format!("skill `{name}` lacks a permission that it needs"))
                     }
-                    GuestErrorCode::Failed => failure(ErrorCode::SkillFault, format!("skill `{name}` reports an error")),
+                    GuestErrorCode::Failed => {
+                        failure(ErrorCode::SkillFault, format!("skill `{name}` reports an error"))
+                    }
                 })
             }
         }
@@ -374,15 +404,22 @@ impl SkillHost {
     fn fail(&self, skill: &Skill, error: CallError) -> Failure {
         let name = skill.manifest.name.as_str();
         match error {
-            CallError::Busy => failure(ErrorCode::SkillFault, format!("skill `{name}` is busy, too many calls wait for it")),
-            CallError::Queued => failure(ErrorCode::DeadlineExceeded, format!("skill `{name}` was busy for the whole time of the call")),
+            CallError::Busy => {
+                failure(ErrorCode::SkillFault, format!("skill `{name}` is busy, too many calls wait for it"))
+            }
+            CallError::Queued => {
+                failure(ErrorCode::DeadlineExceeded, format!("skill `{name}` was busy for the whole time of the call"))
+            }
             CallError::Cancelled => failure(ErrorCode::Cancelled, format!("the call of skill `{name}` was cancelled")),
             CallError::Fault(reason) => {
                 tracing::warn!(skill = name, reason, "skill fault");
                 if skill.count_fault(self.shared.clock.steady_ms()) {
                     tracing::error!(skill = name, "skill suspended");
                     let title = &skill.manifest.title;
-                    self.shared.effects.notify(name, &format!("The skill “{title}” failed five times within ten minutes and was stopped."));
+                    self.shared.effects.notify(
+                        name,
+                        &format!("The skill “{title}” failed five times within ten minutes and was stopped."),
+                    );
                 }
                 failure(ErrorCode::SkillFault, format!("skill `{name}` {reason}"))
             }
@@ -408,7 +445,8 @@ impl SkillHost {
 
 fn read_reply(output: &[u8]) -> Result<GuestReply, String> {
     // The text of a serde error could repeat what the user said, so it stays here.
-    let reply = serde_json::from_slice::<GuestReply>(output).map_err(|_| "returned something else than a reply".to_owned())?;
+    let reply =
+        serde_json::from_slice::<GuestReply>(output).map_err(|_| "returned something else than a reply".to_owned())?;
     if let GuestReply::Ok(Some(outcome)) = &reply {
         if outcome.say.chars().count() > MAX_SAY_CHARS {
             return Err(format!("wants to say more than {MAX_SAY_CHARS} characters"));

@@ -6,6 +6,7 @@
 
 use crate::Shared;
 use crate::authorize::{Actor, Authorized, Reason, Usage};
+use crate::blocks::Blocks;
 use crate::manifest::Manifest;
 use crate::permission::Permission;
 use crate::store::{Draft, StoreError, TimerRow};
@@ -100,6 +101,7 @@ pub(crate) struct Running {
     pub(crate) now_ms: i64,
     pub(crate) deadline: Instant,
     pub(crate) draft: Draft,
+    pub(crate) blocks: Blocks,
     pub(crate) n_calls: u32,
     pub(crate) log_bytes: u64,
     /// Set when a host call ended the invocation, because a trap's text says too little.
@@ -208,8 +210,9 @@ enum Call {
 }
 
 impl Running {
-    /// The only way from a module to an effect. Returns the JSON that the skill sees.
-    pub(crate) fn host_call(&mut self, function: HostFunction, input: &[u8]) -> Result<Vec<u8>, Abort> {
+    /// The only way from a module to an effect. Argument and result are addresses of
+    /// blocks with JSON.
+    pub(crate) fn host_call(&mut self, function: HostFunction, address: u64) -> Result<u64, Abort> {
         self.n_calls += 1;
         if self.n_calls > MAX_HOST_CALLS {
             return Err(self.abort(format!("made more than {MAX_HOST_CALLS} host calls")));
@@ -217,9 +220,22 @@ impl Running {
         if Instant::now() >= self.deadline {
             return Err(self.abort("used up its time".to_owned()));
         }
-        if input.len() > MAX_MESSAGE_BYTES {
-            return Err(self.abort(format!("passed more than {MAX_MESSAGE_BYTES} bytes to `{}`", function.name())));
+        let input = match self.blocks.whole(address) {
+            Some(input) if input.len() <= MAX_MESSAGE_BYTES => input.to_vec(),
+            Some(_) => {
+                return Err(self.abort(format!("passed more than {MAX_MESSAGE_BYTES} bytes to `{}`", function.name())));
+            }
+            None => return Err(self.abort(format!("passed something else than a block to `{}`", function.name()))),
+        };
+        let reply = self.answer(function, &input);
+        if reply.len() > MAX_MESSAGE_BYTES {
+            return Err(self.abort(format!("asked `{}` for more than {MAX_MESSAGE_BYTES} bytes", function.name())));
         }
+        self.blocks.alloc(reply).map_err(|fault| self.abort(fault))
+    }
+
+    /// Authorize first, then act.
+    fn answer(&mut self, function: HostFunction, input: &[u8]) -> Vec<u8> {
         let call = self.understand(function, input);
         // A denied skill learns that first, and nothing about its arguments.
         let usage = call.as_ref().map(Call::usage).unwrap_or_default();
@@ -240,11 +256,7 @@ impl Running {
             Ok(value) => json!({ "ok": value }),
             Err(refusal) => json!({ "error": self.explain(function, &refusal) }),
         };
-        let reply = reply.to_string().into_bytes();
-        if reply.len() > MAX_MESSAGE_BYTES {
-            return Err(self.abort(format!("asked `{}` for more than {MAX_MESSAGE_BYTES} bytes", function.name())));
-        }
-        Ok(reply)
+        reply.to_string().into_bytes()
     }
 
     fn abort(&mut self, fault: String) -> Abort {
@@ -258,7 +270,9 @@ impl Running {
             Refusal::Denied(reason) => {
                 json!({ "code": reason.as_str(), "message": format!("`{name}` needs `{}`:{}", function.permission(), reason.meaning()) })
             }
-            Refusal::BadArguments(message) => json!({ "code": "bad_arguments", "message": format!("`{name}`: {message}") }),
+            Refusal::BadArguments(message) => {
+                json!({ "code": "bad_arguments", "message": format!("`{name}`: {message}") })
+            }
             Refusal::Storage(error) => {
                 tracing::warn!(skill = self.actor.skill, %error, "the store refuses a skill's call");
                 json!({ "code": "storage", "message": "the host's store cannot be used" })
@@ -325,7 +339,9 @@ impl Running {
             Call::Log { level, text } => {
                 self.log_bytes += text.len() as u64;
                 if self.log_bytes > MAX_LOG_BYTES {
-                    return Err(Refusal::BadArguments(format!("the log takes {MAX_LOG_BYTES} bytes per call of a skill")));
+                    return Err(Refusal::BadArguments(format!(
+                        "the log takes {MAX_LOG_BYTES} bytes per call of a skill"
+                    )));
                 }
                 log(skill, level, &text);
                 Value::Null
@@ -393,7 +409,12 @@ impl Call {
             Self::Publish { topic, .. } => Usage { topic: Some(topic), rated: true, ..none },
             Self::KvSet { bytes_after, .. } => Usage { bytes: *bytes_after, ..none },
             Self::TimerSet { count_after, .. } => Usage { count: *count_after, ..none },
-            Self::KvGet { .. } | Self::KvDelete { .. } | Self::KvList { .. } | Self::Now | Self::TimerCancel { .. } | Self::TimerList => none,
+            Self::KvGet { .. }
+            | Self::KvDelete { .. }
+            | Self::KvList { .. }
+            | Self::Now
+            | Self::TimerCancel { .. }
+            | Self::TimerList => none,
         }
     }
 }
@@ -405,14 +426,18 @@ fn arguments<'a, T: Deserialize<'a>>(input: &'a [u8]) -> Result<T, Refusal> {
 
 fn named(key: String) -> Result<String, Refusal> {
     if key.is_empty() || key.len() > MAX_KEY_BYTES || key.chars().any(char::is_control) {
-        return Err(Refusal::BadArguments(format!("a key or id has 1 to {MAX_KEY_BYTES} bytes without control characters")));
+        return Err(Refusal::BadArguments(format!(
+            "a key or id has 1 to {MAX_KEY_BYTES} bytes without control characters"
+        )));
     }
     Ok(key)
 }
 
 fn spoken(text: String) -> Result<String, Refusal> {
     if text.trim().is_empty() || text.chars().any(|c| c.is_control() && c != '\n') {
-        return Err(Refusal::BadArguments("a text to say or show is not empty and has no control characters".to_owned()));
+        return Err(Refusal::BadArguments(
+            "a text to say or show is not empty and has no control characters".to_owned(),
+        ));
     }
     Ok(text)
 }

@@ -10,6 +10,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test"))]
 
 pub mod authorize;
+mod blocks;
 pub mod clock;
 mod host;
 pub mod host_call;

@@ -5,6 +5,7 @@
 
 mod fault;
 mod parameters;
+mod value;
 mod yaml;
 
 pub use fault::{Fault, Place, Rule};
@@ -17,7 +18,8 @@ use loqa_protocol::tool::{ToolEffect, ToolSpec};
 use loqa_turn::intent::{IntentDecl, IntentIndex};
 use std::fmt;
 use std::path::Path;
-use yaml::{Key, Node, Value};
+use value::{Mapping, check_characters, flag, integer, line, list, place_at_end, printable, text};
+use yaml::Node;
 
 /// Version of the host functions that this host offers; manifests name it as `host_api`.
 pub const HOST_API: i64 = 1;
@@ -158,41 +160,22 @@ fn read_bytes(bytes: &[u8], faults: &mut Faults) -> Option<Manifest> {
     read_manifest(&root, faults)
 }
 
-/// Characters that change how text looks without being seen have no place anywhere in a manifest.
-fn check_characters(text: &str, faults: &mut Faults) {
-    for (line_idx, line) in text.lines().enumerate() {
-        for (column_idx, character) in line.chars().enumerate() {
-            if is_invisible(character) {
-                faults.add(
-                    Place { line: line_idx + 1, column: column_idx + 1 },
-                    Rule::Characters,
-                    format!("invisible character U+{:04X}", u32::from(character)),
-                    "remove it",
-                );
-            }
-        }
-    }
-}
-
-fn is_invisible(character: char) -> bool {
-    (character.is_control() && !matches!(character, '\t' | '\r'))
-        || matches!(character,
-            '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
-}
-
-fn place_at_end(text: &str) -> Place {
-    let line = text.matches('\n').count() + 1;
-    let column = text.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    Place { line, column }
-}
-
 fn read_manifest(root: &Node, faults: &mut Faults) -> Option<Manifest> {
     let map = Mapping::of(root, "the manifest", faults)?;
     map.refuse_unknown(
         &[
-            "schema", "name", "version", "title", "description", "author", "license", "runtime", "tools", "intents",
-            "permissions", "events",
+            "schema",
+            "name",
+            "version",
+            "title",
+            "description",
+            "author",
+            "license",
+            "runtime",
+            "tools",
+            "intents",
+            "permissions",
+            "events",
         ],
         faults,
     );
@@ -200,7 +183,12 @@ fn read_manifest(root: &Node, faults: &mut Faults) -> Option<Manifest> {
         && let Some(schema) = integer(node, "schema", faults)
         && schema != SCHEMA
     {
-        faults.add(node.place, Rule::Unsupported, format!("manifest schema {schema} is not known"), format!("write `schema: {SCHEMA}`"));
+        faults.add(
+            node.place,
+            Rule::Unsupported,
+            format!("manifest schema {schema} is not known"),
+            format!("write `schema: {SCHEMA}`"),
+        );
     }
     let name = map.required("name", faults).and_then(|node| read_skill_name(node, faults));
     let version = map.required("version", faults).and_then(|node| read_version(node, faults));
@@ -323,7 +311,8 @@ fn read_tools(node: &Node, skill: Option<&str>, faults: &mut Faults) -> Vec<Tool
             None => Some(Schema { description: None, shape: Shape::Object { properties: Vec::new() } }),
         };
         let effect = map.required("effect", faults).and_then(|node| read_effect(node, faults));
-        if let (Some(name), Some(description), Some(parameters), Some(effect)) = (name, description, parameters, effect) {
+        if let (Some(name), Some(description), Some(parameters), Some(effect)) = (name, description, parameters, effect)
+        {
             tools.push(Tool { name, description, parameters, effect });
         }
     }
@@ -334,7 +323,8 @@ fn read_tool_name(node: &Node, skill: Option<&str>, tools: &[Tool], faults: &mut
     let name = text(node, "name", faults)?;
     let verb = name.split_once('.').map(|(_, verb)| verb);
     let shaped = verb.is_some_and(|verb| {
-        (1..=40).contains(&verb.len()) && verb.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        (1..=40).contains(&verb.len())
+            && verb.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
     });
     let owned = match (skill, name.split_once('.')) {
         (Some(skill), Some((prefix, _))) => prefix == skill,
@@ -415,7 +405,12 @@ fn read_intents(node: &Node, tools: &[Tool], faults: &mut Faults) -> Vec<IntentD
 fn check_template(place: Place, tool: &Tool, words: &str, faults: &mut Faults) {
     if let Err(errors) = IntentIndex::compile(&[IntentDecl { tool: tool.name.clone(), say: vec![words.to_owned()] }]) {
         for error in errors {
-            faults.add(place, Rule::Template, format!("character {} of the template: {}", error.column, error.message), error.remedy);
+            faults.add(
+                place,
+                Rule::Template,
+                format!("character {} of the template: {}", error.column, error.message),
+                error.remedy,
+            );
         }
         return;
     }
@@ -466,10 +461,16 @@ fn read_permissions(node: &Node, faults: &mut Faults) -> Vec<Requested> {
             );
         }
         if permissions.iter().any(|requested| requested.permission == permission) {
-            faults.add(use_node.place, Rule::DuplicateName, format!("`{permission}` is asked for twice"), "keep one entry with the wider scope");
+            faults.add(
+                use_node.place,
+                Rule::DuplicateName,
+                format!("`{permission}` is asked for twice"),
+                "keep one entry with the wider scope",
+            );
             continue;
         }
-        let known = ["use", "reason"].into_iter().chain(permission.scope_keys().iter().map(|key| key.name)).collect::<Vec<_>>();
+        let known =
+            ["use", "reason"].into_iter().chain(permission.scope_keys().iter().map(|key| key.name)).collect::<Vec<_>>();
         map.refuse_unknown(&known, faults);
         let reason = map.required("reason", faults).and_then(|node| line(node, "reason", 120, faults));
         let scope = read_scope(&map, permission, faults);
@@ -550,9 +551,16 @@ fn read_events(node: &Node, permissions: &[Requested], faults: &mut Faults) -> V
                 format!("use one of: {}", EVENTS.join(", ")),
             );
         } else if events.iter().any(|existing| existing == event) {
-            faults.add(item.place, Rule::DuplicateName, format!("the event `{event}` stands twice"), "keep one of them");
+            faults.add(
+                item.place,
+                Rule::DuplicateName,
+                format!("the event `{event}` stands twice"),
+                "keep one of them",
+            );
         } else {
-            if event == TIMER_ELAPSED && !permissions.iter().any(|requested| requested.permission == Permission::TimerSet) {
+            if event == TIMER_ELAPSED
+                && !permissions.iter().any(|requested| requested.permission == Permission::TimerSet)
+            {
                 faults.add(
                     item.place,
                     Rule::Reference,
@@ -564,147 +572,4 @@ fn read_events(node: &Node, permissions: &[Requested], faults: &mut Faults) -> V
         }
     }
     events
-}
-
-/// A mapping with helpers that report what does not fit.
-pub(crate) struct Mapping<'a> {
-    place: Place,
-    what: &'a str,
-    entries: &'a [(Key, Node)],
-}
-
-impl<'a> Mapping<'a> {
-    fn of(node: &'a Node, what: &'a str, faults: &mut Faults) -> Option<Self> {
-        match &node.value {
-            Value::Map(entries) => Some(Self { place: node.place, what, entries }),
-            other @ (Value::Scalar { .. } | Value::List(_)) => {
-                faults.add(node.place, Rule::Type, format!("{what} is {}", other.kind()), "write a mapping of keys to values");
-                None
-            }
-        }
-    }
-
-    fn refuse_unknown(&self, known: &[&str], faults: &mut Faults) {
-        for (key, _) in self.entries {
-            if !known.contains(&key.name.as_str()) {
-                faults.add(
-                    key.place,
-                    Rule::UnknownKey,
-                    format!("{} has no key `{}`", self.what, printable(&key.name)),
-                    format!("known keys are: {}", known.join(", ")),
-                );
-            }
-        }
-    }
-
-    fn optional(&self, name: &str) -> Option<&'a Node> {
-        self.entries.iter().find(|(key, _)| key.name == name).map(|(_, node)| node)
-    }
-
-    fn required(&self, name: &str, faults: &mut Faults) -> Option<&'a Node> {
-        let node = self.optional(name);
-        if node.is_none() {
-            faults.add(self.place, Rule::MissingKey, format!("{} has no `{name}`", self.what), format!("add `{name}`"));
-        }
-        node
-    }
-}
-
-/// A text; numbers and truth values have to stand in quotes only where YAML reads them as null.
-fn text<'a>(node: &'a Node, what: &str, faults: &mut Faults) -> Option<&'a str> {
-    match &node.value {
-        Value::Scalar { text, plain } if !(*plain && matches!(text.as_str(), "" | "~" | "null")) => Some(text),
-        Value::Scalar { .. } => {
-            faults.add(node.place, Rule::Type, format!("`{what}` is empty"), "write a text");
-            None
-        }
-        other @ (Value::List(_) | Value::Map(_)) => {
-            faults.add(node.place, Rule::Type, format!("`{what}` is {}", other.kind()), "write a text");
-            None
-        }
-    }
-}
-
-/// A text for people: one line, visible, of one script per word, at most `max` characters.
-fn line(node: &Node, what: &str, max: usize, faults: &mut Faults) -> Option<String> {
-    let words = text(node, what, faults)?;
-    if words.trim().is_empty() {
-        faults.add(node.place, Rule::Value, format!("`{what}` is empty"), "write a text");
-        return None;
-    }
-    let n_chars = words.chars().count();
-    if n_chars > max {
-        faults.add(node.place, Rule::Value, format!("`{what}` has {n_chars} characters"), format!("use at most {max}"));
-        return None;
-    }
-    // Escapes in double quotes bring back what the raw text was checked for.
-    if let Some(character) = words.chars().find(|c| is_invisible(*c) || *c == '\t') {
-        faults.add(
-            node.place,
-            Rule::Characters,
-            format!("`{what}` holds the control character U+{:04X}", u32::from(character)),
-            "write plain text on one line",
-        );
-        return None;
-    }
-    if let Some(word) = words.split_whitespace().find(|word| mixes_scripts(word)) {
-        faults.add(
-            node.place,
-            Rule::Characters,
-            format!("`{word}` in `{what}` mixes letters that look alike"),
-            "write the word in one script",
-        );
-        return None;
-    }
-    Some(words.to_owned())
-}
-
-/// Latin beside Greek or Cyrillic within a word is how one name is made to look like another.
-fn mixes_scripts(word: &str) -> bool {
-    let latin = word.chars().any(|c| c.is_ascii_alphabetic() || matches!(c, '\u{c0}'..='\u{24f}'));
-    let look_alike = word.chars().any(|c| matches!(c, '\u{370}'..='\u{52f}' | '\u{13a0}'..='\u{13ff}' | '\u{ff21}'..='\u{ff5a}'));
-    latin && look_alike
-}
-
-fn integer(node: &Node, what: &str, faults: &mut Faults) -> Option<i64> {
-    let number = match &node.value {
-        Value::Scalar { text, plain: true } => text.parse().ok(),
-        Value::Scalar { .. } | Value::List(_) | Value::Map(_) => None,
-    };
-    if number.is_none() {
-        faults.add(node.place, Rule::Type, format!("`{what}` is not a whole number"), "write digits without quotes");
-    }
-    number
-}
-
-fn flag(node: &Node, what: &str, faults: &mut Faults) -> Option<bool> {
-    match &node.value {
-        Value::Scalar { text, plain: true } if text == "true" => Some(true),
-        Value::Scalar { text, plain: true } if text == "false" => Some(false),
-        Value::Scalar { .. } | Value::List(_) | Value::Map(_) => {
-            faults.add(node.place, Rule::Type, format!("`{what}` is neither true nor false"), "write true or false");
-            None
-        }
-    }
-}
-
-fn list<'a>(node: &'a Node, what: &str, max: usize, faults: &mut Faults) -> &'a [Node] {
-    match &node.value {
-        Value::List(items) => {
-            if items.len() > max {
-                faults.add(node.place, Rule::Value, format!("`{what}` has {} entries", items.len()), format!("use at most {max}"));
-            }
-            items
-        }
-        other @ (Value::Scalar { .. } | Value::Map(_)) => {
-            faults.add(node.place, Rule::Type, format!("`{what}` is {}", other.kind()), "write a list");
-            &[]
-        }
-    }
-}
-
-/// Foreign text for a fault: short, and nothing in it can move the terminal's cursor.
-fn printable(text: &str) -> String {
-    let shown: String = text.chars().take(60).flat_map(char::escape_debug).collect();
-    if text.chars().count() > 60 { shown + "…" } else { shown }
 }

@@ -5,6 +5,7 @@
 //! and built-in functions (variables, configuration, HTTP, its own log) that would
 //! reach around [`crate::authorize`].
 
+use crate::blocks;
 use crate::host_call::{HostFunction, NAMESPACE};
 use wasmparser::{ExternalKind, Parser, Payload, TypeRef, Validator, WasmFeatures};
 
@@ -17,24 +18,6 @@ pub(crate) const MEMORY_PAGES: u32 = 512;
 const MAX_INITIAL_PAGES: u64 = 256;
 /// Most entries in a table: 1 MiB of pointers.
 const MAX_TABLE: u64 = 128 * 1024;
-/// Extism's module of functions that move bytes between host and guest.
-const EXTISM: &str = "extism:host/env";
-/// The functions of [`EXTISM`] that move bytes and do nothing else. `error_set` is not
-/// among them: errors travel in the output, where their size is bounded.
-const EXTISM_FUNCTIONS: &[&str] = &[
-    "alloc",
-    "free",
-    "input_length",
-    "input_load_u64",
-    "input_load_u8",
-    "length",
-    "load_u64",
-    "load_u8",
-    "output_set",
-    "store_u64",
-    "store_u8",
-];
-
 /// What the host needs to know of a module that passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ModuleFacts {
@@ -48,7 +31,9 @@ pub(crate) fn check(bytes: &[u8], exports: &[&str]) -> Result<ModuleFacts, Strin
         return Err(format!("the module has {} bytes, at most {MAX_MODULE_BYTES} are allowed", bytes.len()));
     }
     if !bytes.starts_with(b"\0asm") {
-        return Err("not a WASM module, it does not begin with `\\0asm`; build the skill and name its .wasm file".into());
+        return Err(
+            "not a WASM module, it does not begin with `\\0asm`; build the skill and name its .wasm file".into()
+        );
     }
     let features = WasmFeatures::WASM2 | WasmFeatures::EXTENDED_CONST | WasmFeatures::TAIL_CALL;
     Validator::new_with_features(features)
@@ -119,9 +104,11 @@ fn check_import(module: &str, name: &str, kind: TypeRef) -> Result<(), String> {
         return Err(format!("the module imports `{module}::{name}`, which is not a function"));
     }
     match module {
-        EXTISM if EXTISM_FUNCTIONS.contains(&name) => Ok(()),
+        blocks::NAMESPACE if blocks::is_offered(name) => Ok(()),
         NAMESPACE if HostFunction::from_name(name).is_some() => Ok(()),
-        EXTISM => Err(format!("`{module}::{name}` goes around the permissions and is not offered; use the functions of `{NAMESPACE}`")),
+        blocks::NAMESPACE => Err(format!(
+            "`{module}::{name}` goes around the permissions and is not offered; use the functions of `{NAMESPACE}`"
+        )),
         NAMESPACE => {
             let known = HostFunction::ALL.iter().map(|function| function.name()).collect::<Vec<_>>().join(", ");
             Err(format!("this version has no host function `{name}`; there are: {known}"))

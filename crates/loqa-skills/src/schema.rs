@@ -9,7 +9,17 @@ use std::fmt;
 
 /// Keywords that a schema may use, for fault texts.
 pub const KEYWORDS: &[&str] = &[
-    "type", "description", "properties", "required", "enum", "minimum", "maximum", "minLength", "maxLength", "items", "maxItems",
+    "type",
+    "description",
+    "properties",
+    "required",
+    "enum",
+    "minimum",
+    "maximum",
+    "minLength",
+    "maxLength",
+    "items",
+    "maxItems",
 ];
 
 /// Longest string where the schema is silent, in characters. Chosen: a long spoken sentence.
@@ -113,14 +123,22 @@ impl Schema {
                 "required": properties.iter().filter(|p| p.required).map(|p| p.name.as_str()).collect::<Vec<_>>(),
                 "additionalProperties": false,
             }),
-            Shape::Array { items, max_items } => json!({ "type": "array", "items": items.to_json(), "maxItems": max_items }),
+            Shape::Array { items, max_items } => {
+                json!({ "type": "array", "items": items.to_json(), "maxItems": max_items })
+            }
             Shape::String { min_length, max_length, one_of } => match one_of {
                 Some(values) => json!({ "type": "string", "enum": values }),
-                None if *min_length > 0 => json!({ "type": "string", "minLength": min_length, "maxLength": max_length }),
+                None if *min_length > 0 => {
+                    json!({ "type": "string", "minLength": min_length, "maxLength": max_length })
+                }
                 None => json!({ "type": "string", "maxLength": max_length }),
             },
-            Shape::Integer { minimum, maximum } => bounds(json!({ "type": "integer" }), minimum.map(Value::from), maximum.map(Value::from)),
-            Shape::Number { minimum, maximum } => bounds(json!({ "type": "number" }), minimum.map(Value::from), maximum.map(Value::from)),
+            Shape::Integer { minimum, maximum } => {
+                bounds(json!({ "type": "integer" }), minimum.map(Value::from), maximum.map(Value::from))
+            }
+            Shape::Number { minimum, maximum } => {
+                bounds(json!({ "type": "number" }), minimum.map(Value::from), maximum.map(Value::from))
+            }
             Shape::Boolean => json!({ "type": "boolean" }),
         };
         if let (Some(description), Some(object)) = (&self.description, json.as_object_mut()) {
@@ -190,7 +208,12 @@ fn check_object(properties: &[Property], object: &Map<String, Value>, path: &str
     Ok(())
 }
 
-fn check_bounds<T: PartialOrd + fmt::Display>(number: T, minimum: Option<T>, maximum: Option<T>, path: &str) -> Result<(), Misfit> {
+fn check_bounds<T: PartialOrd + fmt::Display>(
+    number: T,
+    minimum: Option<T>,
+    maximum: Option<T>,
+    path: &str,
+) -> Result<(), Misfit> {
     if let Some(minimum) = minimum.filter(|minimum| number < *minimum) {
         return Err(misfit(path, format!("must be at least {minimum}")));
     }
@@ -259,7 +282,10 @@ mod tests {
 
     #[test]
     fn arguments_are_held_to_every_keyword() {
-        assert_eq!(check(json!({"duration_s": 60, "label": "käse", "rooms": ["hall"], "loud": true, "level": 0.5})), "fits");
+        assert_eq!(
+            check(json!({"duration_s": 60, "label": "käse", "rooms": ["hall"], "loud": true, "level": 0.5})),
+            "fits"
+        );
         assert_eq!(check(json!({"duration_s": 1, "level": 1})), "fits");
         assert_eq!(check(json!({})), "`duration_s` is missing");
         assert_eq!(check(json!({"duration_s": 0})), "`duration_s` must be at least 1");
@@ -270,7 +296,10 @@ mod tests {
         assert_eq!(check(json!({"duration_s": 5, "label": "kaese"})), "`label` must have at most 4 characters");
         assert_eq!(check(json!({"duration_s": 5, "label": ""})), "`label` must have at least 1 characters");
         assert_eq!(check(json!({"duration_s": 5, "rooms": ["hall", "roof"]})), "`rooms[1]` must be one of hall, attic");
-        assert_eq!(check(json!({"duration_s": 5, "rooms": ["hall", "hall", "hall"]})), "`rooms` must have at most 2 items");
+        assert_eq!(
+            check(json!({"duration_s": 5, "rooms": ["hall", "hall", "hall"]})),
+            "`rooms` must have at most 2 items"
+        );
         assert_eq!(check(json!({"duration_s": 5, "loud": "yes"})), "`loud` must be true or false");
         assert_eq!(check(json!({"duration_s": 5, "level": 1.01})), "`level` must be at most 1");
         assert_eq!(

@@ -4,12 +4,13 @@
 //! replaced after a fault and after [`CALLS_PER_INSTANCE`] calls; a skill must not
 //! rely on what its memory held before.
 
-use crate::host_call::{HostFunction, MAX_MESSAGE_BYTES, NAMESPACE, Running};
+use crate::SkillError;
+use crate::blocks;
+use crate::host_call::{HostFunction, NAMESPACE, Running};
 use crate::manifest::{self, Manifest};
 use crate::module::{self, MEMORY_PAGES};
 use crate::watchdog::{Stopped, Watchdog};
-use crate::SkillError;
-use extism::{CompiledPlugin, CurrentPlugin, Function, PTR, Plugin, PluginBuilder, UserData, Val, Wasm};
+use extism::{CompiledPlugin, Function, PTR, Plugin, PluginBuilder, UserData, Val, Wasm};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use std::collections::VecDeque;
@@ -115,7 +116,8 @@ impl Skill {
         let manifest = Manifest::parse(&manifest_path, &read_bounded(&manifest_path, manifest::MAX_BYTES)?)?;
         let module_path = folder.join(&manifest.module);
         let bytes = read_bounded(&module_path, module::MAX_MODULE_BYTES)?;
-        let refused = |reason: String| SkillError::Module { skill: manifest.name.clone(), path: module_path.clone(), reason };
+        let refused =
+            |reason: String| SkillError::Module { skill: manifest.name.clone(), path: module_path.clone(), reason };
         let mut exports = Vec::new();
         if !manifest.tools.is_empty() {
             exports.push(EXPORT_TOOL);
@@ -132,6 +134,7 @@ impl Skill {
             .with_cache_disabled()
             .with_fuel_limit(CALL_FUEL)
             .with_initialization_fuel_limit(START_FUEL)
+            .with_functions(blocks::functions(&running))
             .with_functions(HostFunction::ALL.iter().map(|function| import(*function, &running)))
             .compile()
             .map_err(|error| refused(format!("cannot be compiled: {error:#}")))?;
@@ -161,7 +164,11 @@ impl Skill {
             license: manifest.license.clone(),
             module_sha256: self.module_sha256.clone(),
             tools: manifest.tools.iter().map(|tool| tool.name.clone()).collect(),
-            permissions: manifest.permissions.iter().map(|requested| requested.permission.as_str().to_owned()).collect(),
+            permissions: manifest
+                .permissions
+                .iter()
+                .map(|requested| requested.permission.as_str().to_owned())
+                .collect(),
             state: if self.is_suspended() { SkillState::Suspended } else { SkillState::Enabled },
         }
     }
@@ -178,11 +185,11 @@ impl Skill {
         faults.len() >= MAX_FAULTS && !self.is_suspended.swap(true, Ordering::Relaxed)
     }
 
-    /// Runs one export. The invocation comes back in every case, with what it drafted.
+    /// Runs one export on the input in the invocation's blocks. The invocation comes back
+    /// in every case, with what it drafted.
     pub(crate) fn call(
         &self,
         export: &str,
-        input: &[u8],
         invocation: Running,
         budget: Duration,
         cancel: &Arc<AtomicBool>,
@@ -202,18 +209,14 @@ impl Skill {
         };
         *lock(&self.running) = Some(invocation);
         let watch = watchdog.watch(deadline, Arc::clone(cancel), plugin.cancel_handle());
-        let result = std::panic::catch_unwind(AssertUnwindSafe(|| {
-            plugin.call::<&[u8], &[u8]>(export, input).map(|output| {
-                // Longer output is not even copied; the bound is checked first.
-                if output.len() > MAX_MESSAGE_BYTES { Err(output.len()) } else { Ok(output.to_vec()) }
-            })
-        }));
+        // Input and output travel in the invocation's blocks; Extism's own stay empty.
+        let result = std::panic::catch_unwind(AssertUnwindSafe(|| plugin.call::<&[u8], ()>(export, &[])));
         let stopped = watch.end();
-        let invocation = lock(&self.running).take();
+        let mut invocation = lock(&self.running).take();
         let fault = invocation.as_ref().and_then(|invocation| invocation.fault.clone());
         let outcome = match (stopped, result) {
             (Some(stopped), result) => {
-                if matches!(result, Ok(Ok(_))) {
+                if matches!(result, Ok(Ok(()))) {
                     std::thread::sleep(SETTLE);
                 }
                 Err(match stopped {
@@ -221,9 +224,8 @@ impl Skill {
                     Stopped::Deadline => CallError::Fault(format!("did not finish within {} ms", budget.as_millis())),
                 })
             }
-            (None, Ok(Ok(Ok(output)))) => Ok(output),
-            (None, Ok(Ok(Err(n_bytes)))) => {
-                Err(CallError::Fault(format!("returned {n_bytes} bytes, at most {MAX_MESSAGE_BYTES} are allowed")))
+            (None, Ok(Ok(()))) => {
+                Ok(invocation.as_mut().map(|invocation| invocation.blocks.take_output()).unwrap_or_default())
             }
             (None, Ok(Err(error))) => Err(CallError::Fault(fault.unwrap_or_else(|| describe(&error)))),
             (None, Err(_panic)) => Err(CallError::Fault("made the host panic; please report this".to_owned())),
@@ -284,31 +286,17 @@ impl Drop for Turn<'_> {
 /// Makes one host function. Everything that it does is in [`Running::host_call`].
 fn import(function: HostFunction, running: &Arc<Mutex<Option<Running>>>) -> Function {
     let running = Arc::clone(running);
-    Function::new(function.name(), [PTR], [PTR], UserData::new(()), move |plugin: &mut CurrentPlugin, inputs, outputs, _| {
-        let input = read_argument(plugin, inputs)?;
-        let output = {
-            let mut running = lock(&running);
-            let invocation = running.as_mut().ok_or_else(|| extism::Error::msg("no invocation is running"))?;
-            invocation.host_call(function, &input).map_err(|_abort| extism::Error::msg("stopped by the host"))?
+    Function::new(function.name(), [PTR], [PTR], UserData::new(()), move |_, inputs, outputs, _| {
+        let (Some(Val::I64(address)), Some(result)) = (inputs.first(), outputs.first_mut()) else {
+            return Err(extism::Error::msg("unexpected type of argument"));
         };
-        let handle = plugin.memory_new(output.as_slice())?;
-        let result = outputs.first_mut().ok_or_else(|| extism::Error::msg("no place for the result"))?;
-        *result = plugin.memory_to_val(handle);
+        let mut running = lock(&running);
+        let invocation = running.as_mut().ok_or_else(|| extism::Error::msg("no invocation is running"))?;
+        let answer = invocation.host_call(function, address.cast_unsigned());
+        *result = Val::I64(answer.map_err(|_abort| extism::Error::msg("stopped by the host"))?.cast_signed());
         Ok(())
     })
     .with_namespace(NAMESPACE)
-}
-
-/// Copies a host call's argument out of the guest's memory; its length is checked before it is touched.
-fn read_argument(plugin: &mut CurrentPlugin, inputs: &[Val]) -> Result<Vec<u8>, extism::Error> {
-    let offset = inputs.first().and_then(Val::i64).ok_or_else(|| extism::Error::msg("no argument"))?;
-    let handle = plugin
-        .memory_handle(offset.cast_unsigned())
-        .ok_or_else(|| extism::Error::msg("the argument is not a block of memory"))?;
-    if handle.len() > MAX_MESSAGE_BYTES + 1 {
-        return Err(extism::Error::msg(format!("an argument has more than {MAX_MESSAGE_BYTES} bytes")));
-    }
-    Ok(plugin.memory_bytes(handle)?.to_vec())
 }
 
 /// The cause of a trap in a line; it comes from the runtime and holds nothing of the guest's data.

@@ -88,7 +88,8 @@ pub(crate) struct Store {
 impl Store {
     pub(crate) fn open(data_dir: &Path) -> Result<Self, StoreError> {
         let path = data_dir.join(FILE_NAME);
-        create_private(data_dir, &path).map_err(|source| StoreError::Open { path: path.display().to_string(), source })?;
+        create_private(data_dir, &path)
+            .map_err(|source| StoreError::Open { path: path.display().to_string(), source })?;
         let mut connection = Connection::open(&path)?;
         connection.busy_timeout(BUSY)?;
         // The mode comes back as a row.
@@ -109,7 +110,10 @@ impl Store {
 
     /// When the next timer is due; those being delivered do not count.
     pub(crate) fn next_due(&self) -> Result<Option<i64>, StoreError> {
-        Ok(self.lock().prepare_cached("SELECT min(due_ms) FROM timer WHERE firing = 0")?.query_row([], |row| row.get(0))?)
+        Ok(self
+            .lock()
+            .prepare_cached("SELECT min(due_ms) FROM timer WHERE firing = 0")?
+            .query_row([], |row| row.get(0))?)
     }
 
     /// Takes the timers that are due, earliest first; each is given out once until [`Self::retry`] or a restart.
@@ -209,7 +213,13 @@ impl Draft {
     }
 
     /// Bytes of all keys and values once `key` has `value_bytes`.
-    pub(crate) fn bytes_with(&self, store: &Store, skill: &str, key: &str, value_bytes: u64) -> Result<u64, StoreError> {
+    pub(crate) fn bytes_with(
+        &self,
+        store: &Store,
+        skill: &str,
+        key: &str,
+        value_bytes: u64,
+    ) -> Result<u64, StoreError> {
         let mut keys = sizes(store, skill)?;
         self.apply_sizes(&mut keys);
         keys.insert(key.to_owned(), value_bytes);
@@ -233,8 +243,10 @@ impl Draft {
     pub(crate) fn timers(&self, store: &Store, skill: &str) -> Result<BTreeMap<String, TimerRow>, StoreError> {
         let mut timers = {
             let connection = store.lock();
-            let mut statement = connection.prepare_cached("SELECT id, due_ms, data FROM timer WHERE skill = ?1 AND firing = 0")?;
-            let rows = statement.query_map([skill], |row| Ok((row.get(0)?, TimerRow { due_ms: row.get(1)?, data: row.get(2)? })))?;
+            let mut statement =
+                connection.prepare_cached("SELECT id, due_ms, data FROM timer WHERE skill = ?1 AND firing = 0")?;
+            let rows = statement
+                .query_map([skill], |row| Ok((row.get(0)?, TimerRow { due_ms: row.get(1)?, data: row.get(2)? })))?;
             rows.collect::<Result<BTreeMap<String, TimerRow>, _>>()?
         };
         for (id, timer) in &self.timers {

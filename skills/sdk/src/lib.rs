@@ -123,11 +123,10 @@ impl Skill {
 
     /// Delivers an event.
     pub fn deliver(&self, host: &mut dyn Host, event: &str, data: Value) -> Result<Option<Reply>, SkillError> {
-        let (_, function) = self
-            .events
-            .iter()
-            .find(|(name, _)| *name == event)
-            .ok_or_else(|| SkillError::Failed(format!("the manifest subscribes to `{event}`, the module does not")))?;
+        let (_, function) =
+            self.events.iter().find(|(name, _)| *name == event).ok_or_else(|| {
+                SkillError::Failed(format!("the manifest subscribes to `{event}`, the module does not"))
+            })?;
         function(&mut Loqa::new(host), data)
     }
 
@@ -139,7 +138,11 @@ impl Skill {
             tool: String,
             arguments: Value,
         }
-        answer(serde_json::from_slice(input).map_err(unreadable).and_then(|Input { tool, arguments }| self.call(host, &tool, arguments)))
+        answer(
+            serde_json::from_slice(input)
+                .map_err(unreadable)
+                .and_then(|Input { tool, arguments }| self.call(host, &tool, arguments)),
+        )
     }
 
     /// Answers the host's `{"event", "data"}`.
@@ -150,7 +153,11 @@ impl Skill {
             event: String,
             data: Value,
         }
-        answer(serde_json::from_slice(input).map_err(unreadable).and_then(|Input { event, data }| self.deliver(host, &event, data)))
+        answer(
+            serde_json::from_slice(input)
+                .map_err(unreadable)
+                .and_then(|Input { event, data }| self.deliver(host, &event, data)),
+        )
     }
 }
 
@@ -235,7 +242,8 @@ mod tests {
     }
 
     fn tool(input: &str) -> String {
-        String::from_utf8(SKILL.answer_tool(&mut testing::TestHost::default(), input.as_bytes())).expect("JSON is UTF-8")
+        String::from_utf8(SKILL.answer_tool(&mut testing::TestHost::default(), input.as_bytes()))
+            .expect("JSON is UTF-8")
     }
 
     #[test]

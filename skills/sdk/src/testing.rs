@@ -51,7 +51,10 @@ impl TestHost {
 impl Host for TestHost {
     fn call(&mut self, function: &str, arguments: Value) -> Result<Value, HostError> {
         if self.denied.contains(function) {
-            return Err(HostError { code: "not_granted".to_owned(), message: format!("`{function}` is denied by the test") });
+            return Err(HostError {
+                code: "not_granted".to_owned(),
+                message: format!("`{function}` is denied by the test"),
+            });
         }
         let text = |key: &str| arguments[key].as_str().unwrap_or_default().to_owned();
         Ok(match function {
@@ -68,7 +71,12 @@ impl Host for TestHost {
                 self.values.remove(&text("key"));
                 Value::Null
             }
-            "kv_list" => self.values.keys().filter(|key| key.starts_with(&text("prefix"))).map(|key| Value::from(key.as_str())).collect(),
+            "kv_list" => self
+                .values
+                .keys()
+                .filter(|key| key.starts_with(&text("prefix")))
+                .map(|key| Value::from(key.as_str()))
+                .collect(),
             "now" => Value::from(self.now_ms),
             "timer_set" => {
                 let due_ms = self.now_ms + arguments["due_in_ms"].as_i64().unwrap_or_default();
@@ -85,7 +93,10 @@ impl Host for TestHost {
                     .collect()
             }
             other => {
-                return Err(HostError { code: "bad_arguments".to_owned(), message: format!("there is no host function `{other}`") });
+                return Err(HostError {
+                    code: "bad_arguments".to_owned(),
+                    message: format!("there is no host function `{other}`"),
+                });
             }
         })
     }

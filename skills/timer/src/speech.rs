@@ -3,7 +3,8 @@
 /// "2 minutes and 10 seconds". A second that has begun counts whole, so that a timer of
 /// five minutes has "5 minutes" left right after it was set; seconds are dropped beside hours.
 pub(crate) fn spoken_duration(ms: i64) -> String {
-    let parts = units(ms).into_iter().map(|(n, unit)| if n == 1 { format!("1 {unit}") } else { format!("{n} {unit}s") });
+    let parts =
+        units(ms).into_iter().map(|(n, unit)| if n == 1 { format!("1 {unit}") } else { format!("{n} {unit}s") });
     let parts = parts.collect::<Vec<_>>();
     if parts.is_empty() { "0 seconds".to_owned() } else { join(&parts, "and") }
 }

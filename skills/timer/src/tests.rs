@@ -114,7 +114,10 @@ fn all_means_all() {
         ("+500", "-"),
         (r#"start {"duration_s": 3600}"#, "Timer set for 1 hour."),
         (r#"resume {"label": "all"}"#, "Both timers resumed."),
-        (r#"left {"label": "all"}"#, "You have 3 timers: tea with 1 minute left, 1 minute 10 second with 1 minute and 10 seconds left and 1 hour with 1 hour left."),
+        (
+            r#"left {"label": "all"}"#,
+            "You have 3 timers: tea with 1 minute left, 1 minute 10 second with 1 minute and 10 seconds left and 1 hour with 1 hour left.",
+        ),
         (r#"cancel {"all": true}"#, "All 3 timers cancelled."),
         (r#"cancel {"all": true}"#, "You have no timers."),
     ]);

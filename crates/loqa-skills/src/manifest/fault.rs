@@ -113,13 +113,7 @@ impl fmt::Display for Fault {
 pub(crate) struct Faults(Vec<Fault>);
 
 impl Faults {
-    pub(crate) fn add(
-        &mut self,
-        place: Place,
-        rule: Rule,
-        message: impl Into<String>,
-        remedy: impl Into<String>,
-    ) {
+    pub(crate) fn add(&mut self, place: Place, rule: Rule, message: impl Into<String>, remedy: impl Into<String>) {
         self.0.push(Fault { place, rule, message: message.into(), remedy: remedy.into() });
     }
 

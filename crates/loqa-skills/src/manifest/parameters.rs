@@ -1,8 +1,8 @@
 //! A tool's `parameters`: YAML to [`Schema`], refusing every keyword that the host does not check.
 
 use super::fault::{Faults, Rule};
+use super::value::{Mapping, flag, integer, line, list, printable, text};
 use super::yaml::{Node, Value};
-use super::{Mapping, flag, integer, line, list, printable, text};
 use crate::schema::{DEFAULT_MAX_ITEMS, DEFAULT_MAX_LENGTH, KEYWORDS, Property, Schema, Shape};
 
 /// Reads the parameters of one tool; they describe an object.
@@ -38,7 +38,10 @@ fn read_schema(node: &Node, faults: &mut Faults) -> Option<Schema> {
     for (key, _) in map.entries {
         if !["type", "description"].contains(&key.name.as_str()) && !own.contains(&key.name.as_str()) {
             let remedy = if KEYWORDS.contains(&key.name.as_str()) {
-                format!("remove it, `{type_name}` takes: type, description {}", own.join(", "))
+                format!(
+                    "remove it, `{type_name}` takes: {}",
+                    ["type", "description"].iter().chain(own).copied().collect::<Vec<_>>().join(", ")
+                )
             } else {
                 format!("the host checks only: {}", KEYWORDS.join(", "))
             };
@@ -61,7 +64,10 @@ fn read_schema(node: &Node, faults: &mut Faults) -> Option<Schema> {
             min_length: size(&map, "minLength", 0, faults),
             max_length: size(&map, "maxLength", DEFAULT_MAX_LENGTH, faults),
             one_of: map.optional("enum").map(|node| {
-                let values = list(node, "enum", 100, faults).iter().filter_map(|item| line(item, "enum", 100, faults)).collect::<Vec<_>>();
+                let values = list(node, "enum", 100, faults)
+                    .iter()
+                    .filter_map(|item| line(item, "enum", 100, faults))
+                    .collect::<Vec<_>>();
                 if values.is_empty() {
                     faults.add(node.place, Rule::Value, "`enum` is empty", "list the allowed values");
                 }
@@ -155,7 +161,9 @@ fn check_order(node: &Node, shape: &Shape, faults: &mut Faults) {
         Shape::Integer { minimum: Some(minimum), maximum: Some(maximum) } => minimum > maximum,
         Shape::Number { minimum: Some(minimum), maximum: Some(maximum) } => minimum > maximum,
         Shape::String { min_length, max_length, .. } => min_length > max_length,
-        Shape::Integer { .. } | Shape::Number { .. } | Shape::Object { .. } | Shape::Array { .. } | Shape::Boolean => false,
+        Shape::Integer { .. } | Shape::Number { .. } | Shape::Object { .. } | Shape::Array { .. } | Shape::Boolean => {
+            false
+        }
     };
     if empty {
         faults.add(node.place, Rule::Value, "nothing fits: the lower bound is above the upper one", "swap the bounds");

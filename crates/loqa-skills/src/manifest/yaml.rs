@@ -23,7 +23,10 @@ pub(crate) struct Node {
 #[derive(Debug, Clone)]
 pub(crate) enum Value {
     /// `plain` is whether the text stood without quotes, and may so be a number or a truth value.
-    Scalar { text: String, plain: bool },
+    Scalar {
+        text: String,
+        plain: bool,
+    },
     List(Vec<Node>),
     /// Keys in the order of the file, without duplicates.
     Map(Vec<(Key, Node)>),
@@ -102,7 +105,12 @@ pub(crate) fn parse(text: &str, faults: &mut Faults) -> Option<Node> {
             Event::Scalar(text, style, ..) => {
                 n_values += 1;
                 let plain = style == ScalarStyle::Plain;
-                attach(Node { place, value: Value::Scalar { text: text.into_owned(), plain } }, &mut stack, &mut root, faults);
+                attach(
+                    Node { place, value: Value::Scalar { text: text.into_owned(), plain } },
+                    &mut stack,
+                    &mut root,
+                    faults,
+                );
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 n_values += 1;

@@ -74,213 +74,431 @@ fn the_bundled_manifest_is_good() {
 
 #[test]
 fn each_fault_has_its_rule() {
-    check("schema: 1", "schema: 2", expect![[r#"
+    check(
+        "schema: 1",
+        "schema: 2",
+        expect![[r#"
         skill.yaml:1:9: unsupported: manifest schema 2 is not known; write `schema: 1`
-    "#]]);
-    check("schema: 1\n", "", expect![[r#"
+    "#]],
+    );
+    check(
+        "schema: 1\n",
+        "",
+        expect![[r#"
         skill.yaml:1:1: missing-key: the manifest has no `schema`; add `schema`
-    "#]]);
-    check("name: kettle\n", "name: Kettle\n", expect![[r#"
+    "#]],
+    );
+    check(
+        "name: kettle\n",
+        "name: Kettle\n",
+        expect![[r#"
         skill.yaml:2:7: name: `Kettle` is not a skill name; use 2 to 40 of a-z, 0-9 and -, with a letter or digit at both ends
-    "#]]);
-    check("name: kettle\n", "name: kеttle\n", expect![[r#"
+    "#]],
+    );
+    check(
+        "name: kettle\n",
+        "name: kеttle\n",
+        expect![[r#"
         skill.yaml:2:7: name: `kеttle` is not a skill name; use 2 to 40 of a-z, 0-9 and -, with a letter or digit at both ends
-    "#]]);
-    check("name: kettle\n", "name: [kettle]\n", expect![[r#"
+    "#]],
+    );
+    check(
+        "name: kettle\n",
+        "name: [kettle]\n",
+        expect![[r#"
         skill.yaml:2:7: type: `name` is a list; write a text
-    "#]]);
-    check("version: 0.1.0", "version: 0.1", expect![[r#"
+    "#]],
+    );
+    check(
+        "version: 0.1.0",
+        "version: 0.1",
+        expect![[r#"
         skill.yaml:3:10: value: `0.1` is not a semantic version: unexpected end of input while parsing minor version number; write three numbers, for example 0.1.0
-    "#]]);
-    check("title: Kettle", "title: Kеttle", expect![[r#"
+    "#]],
+    );
+    check(
+        "title: Kettle",
+        "title: Kеttle",
+        expect![[r#"
         skill.yaml:4:8: characters: `Kеttle` in `title` mixes letters that look alike; write the word in one script
-    "#]]);
-    check("title: Kettle", "title: \"Ket\\u202Etle\"", expect![[r#"
+    "#]],
+    );
+    check(
+        "title: Kettle",
+        "title: \"Ket\\u202Etle\"",
+        expect![[r#"
         skill.yaml:4:8: characters: `title` holds the control character U+202E; write plain text on one line
-    "#]]);
-    check("title: Kettle", "title: Ket\u{202e}tle", expect![[r#"
+    "#]],
+    );
+    check(
+        "title: Kettle",
+        "title: Ket\u{202e}tle",
+        expect![[r#"
         skill.yaml:4:8: characters: `title` holds the control character U+202E; write plain text on one line
         skill.yaml:4:11: characters: invisible character U+202E; remove it
-    "#]]);
-    check("title: Kettle", "title: ~", expect![[r#"
+    "#]],
+    );
+    check(
+        "title: Kettle",
+        "title: ~",
+        expect![[r#"
         skill.yaml:4:8: type: `title` is empty; write a text
-    "#]]);
-    check("title: Kettle", "title: Kettle\ntitle: Pot", expect![[r#"
+    "#]],
+    );
+    check(
+        "title: Kettle",
+        "title: Kettle\ntitle: Pot",
+        expect![[r#"
         skill.yaml:5:1: duplicate-key: `title` stands twice, first in line 4; keep one of them
-    "#]]);
-    check("title: Kettle", "title: Kettle\nicon: a.png", expect![[r#"
+    "#]],
+    );
+    check(
+        "title: Kettle",
+        "title: Kettle\nicon: a.png",
+        expect![[r#"
         skill.yaml:5:1: unknown-key: the manifest has no key `icon`; known keys are: schema, name, version, title, description, author, license, runtime, tools, intents, permissions, events
-    "#]]);
-    check("kind: wasm", "kind: native", expect![[r#"
+    "#]],
+    );
+    check(
+        "kind: wasm",
+        "kind: native",
+        expect![[r#"
         skill.yaml:9:9: unsupported: native skills are not offered by this version; build the skill to WASM and write `kind: wasm`
-    "#]]);
-    check("kind: wasm", "kind: python", expect![[r#"
+    "#]],
+    );
+    check(
+        "kind: wasm",
+        "kind: python",
+        expect![[r#"
         skill.yaml:9:9: value: runtime kind `python` is not known; write `kind: wasm`
-    "#]]);
-    check("module: kettle.wasm", "module: ../kettle.wasm", expect![[r#"
+    "#]],
+    );
+    check(
+        "module: kettle.wasm",
+        "module: ../kettle.wasm",
+        expect![[r#"
         skill.yaml:10:11: path: `../kettle.wasm` is not a module in the skill's own folder; name a file beside skill.yaml, for example timer.wasm
-    "#]]);
-    check("module: kettle.wasm", "module: /etc/passwd", expect![[r#"
+    "#]],
+    );
+    check(
+        "module: kettle.wasm",
+        "module: /etc/passwd",
+        expect![[r#"
         skill.yaml:10:11: path: `/etc/passwd` is not a module in the skill's own folder; name a file beside skill.yaml, for example timer.wasm
-    "#]]);
-    check("host_api: 1", "host_api: 7", expect![[r#"
+    "#]],
+    );
+    check(
+        "host_api: 1",
+        "host_api: 7",
+        expect![[r#"
         skill.yaml:11:13: unsupported: host API 7 is not offered by this version; build against version 1 and write `host_api: 1`
-    "#]]);
-    check("host_api: 1", "host_api: \"1\"", expect![[r#"
+    "#]],
+    );
+    check(
+        "host_api: 1",
+        "host_api: \"1\"",
+        expect![[r#"
         skill.yaml:11:13: type: `host_api` is not a whole number; write digits without quotes
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn tools_and_their_parameters_are_checked() {
-    check("- name: kettle.boil", "- name: lamp.boil", expect![[r#"
+    check(
+        "- name: kettle.boil",
+        "- name: lamp.boil",
+        expect![[r#"
         skill.yaml:13:11: name: `lamp.boil` is not a tool name of this skill; write `kettle.` and a verb of a-z, 0-9 and _
         skill.yaml:23:11: reference: no valid tool `kettle.boil` is declared; name a tool from `tools`
-    "#]]);
-    check("- name: kettle.boil", "- name: boil", expect![[r#"
+    "#]],
+    );
+    check(
+        "- name: kettle.boil",
+        "- name: boil",
+        expect![[r#"
         skill.yaml:13:11: name: `boil` is not a tool name of this skill; write `kettle.` and a verb of a-z, 0-9 and _
         skill.yaml:23:11: reference: no valid tool `kettle.boil` is declared; name a tool from `tools`
-    "#]]);
-    check("type: object\n", "type: text\n", expect![[r#"
+    "#]],
+    );
+    check(
+        "type: object\n",
+        "type: text\n",
+        expect![[r#"
         skill.yaml:16:13: value: type `text` is not known; use object, array, string, integer, number or boolean
         skill.yaml:23:11: reference: no valid tool `kettle.boil` is declared; name a tool from `tools`
-    "#]]);
-    check("type: object\n", "type: string\n", expect![[r#"
+    "#]],
+    );
+    check(
+        "type: object\n",
+        "type: string\n",
+        expect![[r#"
         skill.yaml:16:7: type: parameters do not describe an object; write `type: object`
-        skill.yaml:17:7: schema-keyword: `required` cannot be used for type `string`; remove it, `string` takes: type, description enum, minLength, maxLength
-        skill.yaml:18:7: schema-keyword: `properties` cannot be used for type `string`; remove it, `string` takes: type, description enum, minLength, maxLength
+        skill.yaml:17:7: schema-keyword: `required` cannot be used for type `string`; remove it, `string` takes: type, description, enum, minLength, maxLength
+        skill.yaml:18:7: schema-keyword: `properties` cannot be used for type `string`; remove it, `string` takes: type, description, enum, minLength, maxLength
         skill.yaml:23:11: reference: no valid tool `kettle.boil` is declared; name a tool from `tools`
-    "#]]);
-    check("minimum: 1, maximum: 8", "minimum: 9, maximum: 8", expect![[r#"
+    "#]],
+    );
+    check(
+        "minimum: 1, maximum: 8",
+        "minimum: 9, maximum: 8",
+        expect![[r#"
         skill.yaml:19:15: value: nothing fits: the lower bound is above the upper one; swap the bounds
-    "#]]);
-    check("minimum: 1, maximum: 8", "minimum: one", expect![[r#"
+    "#]],
+    );
+    check(
+        "minimum: 1, maximum: 8",
+        "minimum: one",
+        expect![[r#"
         skill.yaml:19:41: type: `minimum` is not a whole number; write digits without quotes
-    "#]]);
-    check("minimum: 1, maximum: 8", "multipleOf: 2", expect![[r#"
+    "#]],
+    );
+    check(
+        "minimum: 1, maximum: 8",
+        "multipleOf: 2",
+        expect![[r#"
         skill.yaml:19:32: schema-keyword: `multipleOf` cannot be used for type `integer`; the host checks only: type, description, properties, required, enum, minimum, maximum, minLength, maxLength, items, maxItems
-    "#]]);
-    check("minimum: 1, maximum: 8", "maxLength: 2", expect![[r#"
-        skill.yaml:19:32: schema-keyword: `maxLength` cannot be used for type `integer`; remove it, `integer` takes: type, description minimum, maximum
-    "#]]);
-    check("enum: [weak, strong]", "pattern: x", expect![[r#"
+    "#]],
+    );
+    check(
+        "minimum: 1, maximum: 8",
+        "maxLength: 2",
+        expect![[r#"
+        skill.yaml:19:32: schema-keyword: `maxLength` cannot be used for type `integer`; remove it, `integer` takes: type, description, minimum, maximum
+    "#]],
+    );
+    check(
+        "enum: [weak, strong]",
+        "pattern: x",
+        expect![[r#"
         skill.yaml:20:35: schema-keyword: `pattern` cannot be used for type `string`; the host checks only: type, description, properties, required, enum, minimum, maximum, minLength, maxLength, items, maxItems
-    "#]]);
-    check("enum: [weak, strong]", "enum: []", expect![[r#"
+    "#]],
+    );
+    check(
+        "enum: [weak, strong]",
+        "enum: []",
+        expect![[r#"
         skill.yaml:20:41: value: `enum` is empty; list the allowed values
-    "#]]);
-    check("required: [cups]", "required: [mugs]", expect![[r#"
+    "#]],
+    );
+    check(
+        "required: [cups]",
+        "required: [mugs]",
+        expect![[r#"
         skill.yaml:17:18: reference: no valid property `mugs` is declared; name a property from `properties`
-    "#]]);
-    check("required: [cups]", "additionalProperties: true", expect![[r#"
+    "#]],
+    );
+    check(
+        "required: [cups]",
+        "additionalProperties: true",
+        expect![[r#"
         skill.yaml:17:29: schema-keyword: other arguments are never accepted; remove `additionalProperties` and name every argument
-    "#]]);
-    check("strength: {", "Strength: {", expect![[r#"
+    "#]],
+    );
+    check(
+        "strength: {",
+        "Strength: {",
+        expect![[r#"
         skill.yaml:20:9: name: `Strength` is not a parameter name; use up to 40 of a-z, 0-9 and _, beginning with a letter
-    "#]]);
-    check("effect: safe", "effect: harmless", expect![[r#"
+    "#]],
+    );
+    check(
+        "effect: safe",
+        "effect: harmless",
+        expect![[r#"
         skill.yaml:21:13: value: effect `harmless` is not known; write read, safe or sensitive
         skill.yaml:23:11: reference: no valid tool `kettle.boil` is declared; name a tool from `tools`
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn intents_refer_to_tools_and_parameters() {
-    check("- tool: kettle.boil", "- tool: kettle.cook", expect![[r#"
+    check(
+        "- tool: kettle.boil",
+        "- tool: kettle.cook",
+        expect![[r#"
         skill.yaml:23:11: reference: no valid tool `kettle.cook` is declared; name a tool from `tools`
-    "#]]);
-    check("boil {cups:number} cups", "boil {mugs:number} cups", expect![[r#"
+    "#]],
+    );
+    check(
+        "boil {cups:number} cups",
+        "boil {mugs:number} cups",
+        expect![[r#"
         skill.yaml:25:9: reference: `kettle.boil` has no parameter `mugs`; name the slot after a parameter
-    "#]]);
-    check("boil {cups:number} cups", "boil (a|b", expect![[r#"
+    "#]],
+    );
+    check(
+        "boil {cups:number} cups",
+        "boil (a|b",
+        expect![[r#"
         skill.yaml:25:9: template: character 6 of the template: `(` is never closed; add `)`
-    "#]]);
-    check("      - boil {cups:number} cups", "      []", expect![[r#"
+    "#]],
+    );
+    check(
+        "      - boil {cups:number} cups",
+        "      []",
+        expect![[r#"
         skill.yaml:25:7: value: an intent without a template; write at least one template
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn permissions_and_events_are_checked() {
-    check("use: timer:set, max: 3", "use: timer:everything", expect![[r#"
+    check(
+        "use: timer:set, max: 3",
+        "use: timer:everything",
+        expect![[r#"
         skill.yaml:27:12: unknown-permission: there is no permission `timer:everything`; use one of: log:write, reply:say, kv:store, bus:publish, bus:subscribe, timer:set, tts:say, notify:show, http:call, secret:use, transcript:read, event_store:read, llm:complete, device:control, message:send, data:delete, native:exec, audio:capture
         skill.yaml:30:15: reference: `timer.elapsed` comes only to skills that ask for `timer:set`; add `timer:set` to `permissions`
-    "#]]);
-    check("use: timer:set, max: 3", "use: timer:set, max: 1000", expect![[r#"
+    "#]],
+    );
+    check(
+        "use: timer:set, max: 3",
+        "use: timer:set, max: 1000",
+        expect![[r#"
         skill.yaml:27:28: value: `max` of `timer:set` is 1000; write a number from 1 to 100
-    "#]]);
-    check("use: timer:set, max: 3", "use: timer:set, max: -1", expect![[r#"
+    "#]],
+    );
+    check(
+        "use: timer:set, max: 3",
+        "use: timer:set, max: -1",
+        expect![[r#"
         skill.yaml:27:28: value: `max` of `timer:set` is -1; write a number from 1 to 100
-    "#]]);
-    check("use: timer:set, max: 3", "use: timer:set, most: 3", expect![[r#"
+    "#]],
+    );
+    check(
+        "use: timer:set, max: 3",
+        "use: timer:set, most: 3",
+        expect![[r#"
         skill.yaml:27:23: unknown-key: a permission has no key `most`; known keys are: use, reason, max
-    "#]]);
-    check("use: timer:set, max: 3", "use: audio:capture", expect![[r#"
+    "#]],
+    );
+    check(
+        "use: timer:set, max: 3",
+        "use: audio:capture",
+        expect![[r#"
         skill.yaml:27:12: forbidden-permission: `audio:capture` is never granted to a WASM skill; remove it
         skill.yaml:30:15: reference: `timer.elapsed` comes only to skills that ask for `timer:set`; add `timer:set` to `permissions`
-    "#]]);
-    check("use: timer:set, max: 3", "use: kv:store", expect![[r#"
+    "#]],
+    );
+    check(
+        "use: timer:set, max: 3",
+        "use: kv:store",
+        expect![[r#"
         skill.yaml:30:15: reference: `timer.elapsed` comes only to skills that ask for `timer:set`; add `timer:set` to `permissions`
-    "#]]);
-    check("use: timer:set, max: 3", "use: bus:publish, topics: [\"a.*\"]", expect![[r#"
+    "#]],
+    );
+    check(
+        "use: timer:set, max: 3",
+        "use: bus:publish, topics: [\"a.*\"]",
+        expect![[r#"
         skill.yaml:27:34: value: `a.*` is not a topic; use tokens of a-z, 0-9, _ and - with dots between, without wildcards and without the skill's prefix
         skill.yaml:30:15: reference: `timer.elapsed` comes only to skills that ask for `timer:set`; add `timer:set` to `permissions`
-    "#]]);
-    check(", reason: to wait", "", expect![[r#"
+    "#]],
+    );
+    check(
+        ", reason: to wait",
+        "",
+        expect![[r#"
         skill.yaml:27:5: missing-key: a permission has no `reason`; add `reason`
         skill.yaml:30:15: reference: `timer.elapsed` comes only to skills that ask for `timer:set`; add `timer:set` to `permissions`
-    "#]]);
-    check("use: timer:set, max: 3, reason: to wait }", "use: timer:set, reason: a }\n  - { use: timer:set, reason: b }", expect![[r#"
+    "#]],
+    );
+    check(
+        "use: timer:set, max: 3, reason: to wait }",
+        "use: timer:set, reason: a }\n  - { use: timer:set, reason: b }",
+        expect![[r#"
         skill.yaml:28:12: duplicate-name: `timer:set` is asked for twice; keep one entry with the wider scope
-    "#]]);
-    check("urls: [\"https://example.org/\"], ", "", expect![[r#"
+    "#]],
+    );
+    check(
+        "urls: [\"https://example.org/\"], ",
+        "",
+        expect![[r#"
         skill.yaml:28:5: missing-key: a permission has no `urls`; add `urls`
-    "#]]);
-    check("[timer.elapsed]", "[timer.elapsed, door.opened]", expect![[r#"
+    "#]],
+    );
+    check(
+        "[timer.elapsed]",
+        "[timer.elapsed, door.opened]",
+        expect![[r#"
         skill.yaml:30:30: value: event `door.opened` is not known; use one of: timer.elapsed
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn yaml_beyond_the_budgets_is_refused() {
-    check("title: Kettle", "title: &t Kettle", expect![[r#"
+    check(
+        "title: Kettle",
+        "title: &t Kettle",
+        expect![[r#"
         skill.yaml:4:8: yaml-alias: anchors and aliases are not allowed; write the value out
-    "#]]);
-    check("title: Kettle", "title: *t", expect![[r#"
+    "#]],
+    );
+    check(
+        "title: Kettle",
+        "title: *t",
+        expect![[r#"
         skill.yaml:4:8: yaml-syntax: not YAML: while parsing node, found unknown anchor; correct the YAML
-    "#]]);
-    check("title: Kettle", "title: !!str Kettle", expect![[r#"
+    "#]],
+    );
+    check(
+        "title: Kettle",
+        "title: !!str Kettle",
+        expect![[r#"
         skill.yaml:4:8: yaml-tag: YAML tags are not allowed; remove the tag
-    "#]]);
-    check("title: Kettle", "title: Kettle\n---\na: 1", expect![[r#"
+    "#]],
+    );
+    check(
+        "title: Kettle",
+        "title: Kettle\n---\na: 1",
+        expect![[r#"
         skill.yaml:5:1: yaml-documents: more than one YAML document; keep one document per file
-    "#]]);
-    check("title: Kettle", "title: [", expect![[r#"
+    "#]],
+    );
+    check(
+        "title: Kettle",
+        "title: [",
+        expect![[r#"
         skill.yaml:5:1: yaml-syntax: not YAML: invalid indentation; correct the YAML
-    "#]]);
-    check("title: Kettle", "? [a, b]\n: c", expect![[r#"
+    "#]],
+    );
+    check(
+        "title: Kettle",
+        "? [a, b]\n: c",
+        expect![[r#"
         skill.yaml:1:1: missing-key: the manifest has no `title`; add `title`
         skill.yaml:4:3: unknown-key: the manifest has no key ``; known keys are: schema, name, version, title, description, author, license, runtime, tools, intents, permissions, events
         skill.yaml:4:3: type: a key must be a single word; use a plain key
-    "#]]);
+    "#]],
+    );
     expect![[r#"
         skill.yaml:1:1: yaml-documents: the file is empty; write a manifest, see docs/skills.md
-    "#]].assert_eq(&faults(""));
+    "#]]
+    .assert_eq(&faults(""));
     expect![[r#"
         skill.yaml:1:1: type: the manifest is a list; write a mapping of keys to values
-    "#]].assert_eq(&faults("- a"));
+    "#]]
+    .assert_eq(&faults("- a"));
     expect![[r#"
         skill.yaml:1:1: yaml-documents: the file is empty; write a manifest, see docs/skills.md
-    "#]].assert_eq(&faults("# only a comment"));
+    "#]]
+    .assert_eq(&faults("# only a comment"));
     expect![[r#"
         skill.yaml:1:19: yaml-depth: nested deeper than 16 levels; flatten the structure
-    "#]].assert_eq(&faults(&format!("a: {}", "[".repeat(40))));
+    "#]]
+    .assert_eq(&faults(&format!("a: {}", "[".repeat(40))));
     expect![[r#"
         skill.yaml:1:30002: yaml-depth: more than 10000 values; shorten the manifest
-    "#]].assert_eq(&faults(&format!("a: [{}]", "1, ".repeat(20_000))));
+    "#]]
+    .assert_eq(&faults(&format!("a: [{}]", "1, ".repeat(20_000))));
     expect![[r#"
         skill.yaml:1:1: file-size: the manifest has 70003 bytes; keep it below 65536 bytes
-    "#]].assert_eq(&faults(&format!("a: {}", "x".repeat(70_000))));
+    "#]]
+    .assert_eq(&faults(&format!("a: {}", "x".repeat(70_000))));
     let not_utf8 = Manifest::parse(Path::new("skill.yaml"), b"schema: 1\nname: \xff").unwrap_err().to_string();
     expect!["skill.yaml:2:7: characters: not UTF-8; save the file as UTF-8"].assert_eq(&not_utf8);
 }

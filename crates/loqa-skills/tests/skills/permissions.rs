@@ -1,8 +1,9 @@
 //! Every host function in every state of its permission, through a real module.
 
 use crate::support::{Bench, escaped, manifest, module};
-use loqa_skills::HostFunction;
+use loqa_skills::{HostFunction, Permission};
 use serde_json::json;
+use std::sync::Arc;
 
 /// Arguments that are fine, and the effect that shows outside. Each function needs a row: no wildcard here.
 fn row(function: HostFunction) -> (&'static str, Option<&'static str>) {
@@ -79,29 +80,52 @@ fn a_denied_function_is_denied_whatever_its_arguments() {
 #[test]
 fn bad_arguments_change_nothing() {
     for function in HostFunction::ALL.iter().copied() {
-        for arguments in ["null", "{", r#"{"unknown":1}"#, r#"{"id":"","due_in_ms":-1,"data":0}"#, r#"{"text":"\u001b[2J"}"#] {
+        for arguments in
+            ["null", "{", r#"{"unknown":1}"#, r#"{"id":"","due_in_ms":-1,"data":0}"#, r#"{"text":"\u001b[2J"}"#]
+        {
             let bench = Bench::new();
             bench.host.load(&bench.write_skill(&manifest(&[request(function)]), &caller(function, arguments))).unwrap();
             let outcome = bench.call("test.run", json!({}));
-            assert!(outcome.is_ok(), "{}({arguments}) is an error that the skill can handle: {outcome:?}", function.name());
+            assert!(
+                outcome.is_ok(),
+                "{}({arguments}) is an error that the skill can handle: {outcome:?}",
+                function.name()
+            );
             assert_eq!(bench.effects.take(), [""; 0], "{}({arguments})", function.name());
             assert_eq!(bench.host.next_timer(), None, "{}({arguments})", function.name());
         }
     }
 }
 
+/// Shows two notifications in one call.
+fn twice() -> String {
+    let show = "(drop (call $host (call $copy (i32.const 0) (i32.const 16))))";
+    module(
+        r#"(import "loqa:host/v1" "notify" (func $host (param i64) (result i64)))"#,
+        r#"(data (i32.const 0) "{\"text\":\"hello\"}")"#,
+        &format!("{show} {show}"),
+    )
+}
+
 #[test]
 fn a_revocation_reaches_the_running_call() {
     let bench = Bench::new();
-    let twice = module(
-        r#"(import "loqa:host/v1" "notify" (func $host (param i64) (result i64)))"#,
-        r#"(data (i32.const 0) "{\"text\":\"hello\"}")"#,
-        "(drop (call $host (call $copy (i32.const 0) (i32.const 16)))) (drop (call $host (call $copy (i32.const 0) (i32.const 16))))",
-    );
-    let permissions = ["{ use: notify:show, per_minute: 1, reason: for tests }".to_owned()];
-    bench.host.load(&bench.write_skill(&manifest(&permissions), &twice)).unwrap();
+    let permissions = ["{ use: notify:show, reason: for tests }".to_owned()];
+    bench.host.load(&bench.write_skill(&manifest(&permissions), &twice())).unwrap();
+    let host = Arc::clone(&bench.host);
+    bench.effects.interrupt_with(move || host.revoke("test", Permission::NotifyShow));
     bench.call("test.run", json!({})).unwrap();
-    assert_eq!(bench.decisions.take(), ["notify notify:show granted", "notify notify:show rate_exceeded"], "each call is decided anew");
+    assert_eq!(bench.decisions.take(), ["notify notify:show granted", "notify notify:show not_granted"]);
+    assert_eq!(bench.effects.take(), ["test notifies hello"]);
+}
+
+#[test]
+fn a_rate_holds_within_one_call() {
+    let bench = Bench::new();
+    let permissions = ["{ use: notify:show, per_minute: 1, reason: for tests }".to_owned()];
+    bench.host.load(&bench.write_skill(&manifest(&permissions), &twice())).unwrap();
+    bench.call("test.run", json!({})).unwrap();
+    assert_eq!(bench.decisions.take(), ["notify notify:show granted", "notify notify:show rate_exceeded"]);
     assert_eq!(bench.effects.take(), ["test notifies hello"]);
 }
 
@@ -115,7 +139,10 @@ fn what_a_failed_call_wrote_is_not_kept() {
         format!("(drop (call $host (call $copy (i32.const 0) (i32.const {}))))", arguments.len()),
     );
     let permissions = ["{ use: timer:set, reason: for tests }".to_owned()];
-    bench.host.load(&bench.write_skill(&manifest(&permissions), &module(imports, &data, &format!("{call} unreachable")))).unwrap();
+    bench
+        .host
+        .load(&bench.write_skill(&manifest(&permissions), &module(imports, &data, &format!("{call} unreachable"))))
+        .unwrap();
     bench.call("test.run", json!({})).unwrap_err();
     assert_eq!(bench.host.next_timer(), None, "half a call must not leave a timer behind");
     bench.host.load(&bench.write_skill(&manifest(&permissions), &module(imports, &data, &call))).unwrap();

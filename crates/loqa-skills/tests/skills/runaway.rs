@@ -42,7 +42,10 @@ fn memory_ends_at_its_limit() {
     let message = fault(&module("", "", "(loop $l (drop (memory.grow (i32.const 8))) (br $l))"), 10_000);
     assert_eq!(message, "skill `test` needs more than 32 MiB of memory");
     let blocks = "(loop $l (drop (call $alloc (i64.const 1000000))) (br $l))";
-    assert_eq!(fault(&module("", "", blocks), 10_000), "skill `test` needs more than 32 MiB of memory");
+    assert_eq!(
+        fault(&module("", "", blocks), 10_000),
+        "skill `test` holds more than 1048576 bytes or 256 blocks for the host"
+    );
 }
 
 #[test]
@@ -64,7 +67,10 @@ fn a_flood_of_host_calls_is_stopped() {
 
 #[test]
 fn a_trap_is_a_fault_of_the_skill() {
-    assert_eq!(fault(&module("", "", "unreachable"), 10_000), "skill `test` broke: wasm trap: wasm `unreachable` instruction executed");
+    assert_eq!(
+        fault(&module("", "", "unreachable"), 10_000),
+        "skill `test` broke: wasm trap: wasm `unreachable` instruction executed"
+    );
     assert_eq!(
         fault(&module("", "", "(drop (i32.div_u (i32.const 1) (i32.const 0)))"), 10_000),
         "skill `test` broke: wasm trap: integer divide by zero"
@@ -77,10 +83,14 @@ fn code_that_runs_before_any_call_is_bounded_too() {
     let with_start = |body: &str| module("", &format!("(func $start {body}) (start $start)"), "");
     for (text, expected) in [
         (with_start("(loop $l (br $l))"), "may grow its memory; link with --max-memory=33554432"),
-        (with_start("(loop $l (br $l))").replace("(memory 1)", "(memory 1 512)"), "computed for too long when it is linked"),
+        (
+            with_start("(loop $l (br $l))").replace("(memory 1)", "(memory 1 512)"),
+            "computed for too long when it is linked",
+        ),
         (with_start("unreachable").replace("(memory 1)", "(memory 1 512)"), "instruction executed when it is linked"),
         (
-            module("", r#"(func (export "_initialize") (loop $l (br $l)))"#, "").replace("(memory 1)", "(memory 1 512)"),
+            module("", r#"(func (export "_initialize") (loop $l (br $l)))"#, "")
+                .replace("(memory 1)", "(memory 1 512)"),
             "computed for too long when it is linked",
         ),
     ] {
@@ -96,9 +106,14 @@ fn nonsense_instead_of_a_reply_is_a_fault() {
     for reply in ["", "{}", "null", "[1]", r#"{\"ok\":{\"say\":5}}"#, r#"{\"ok\":{\"say\":\"\\u0007\"}}"#, "\\ff\\fe"] {
         // Escapes count once in the module.
         let length = wat_length(reply);
-        let body = format!("(call $output_set (call $copy (i32.const 0) (i32.const {length})) (i64.const {length})) (return (i32.const 0))");
+        let body = format!(
+            "(call $output_set (call $copy (i32.const 0) (i32.const {length})) (i64.const {length})) (return (i32.const 0))"
+        );
         let message = fault(&module("", &format!(r#"(data (i32.const 0) "{reply}")"#), &body), 10_000);
-        assert!(message.starts_with("skill `test` returned something else") || message.contains("control characters"), "{reply}: {message}");
+        assert!(
+            message.starts_with("skill `test` returned something else") || message.contains("control characters"),
+            "{reply}: {message}"
+        );
     }
 }
 
@@ -115,27 +130,28 @@ fn wat_length(escaped: &str) -> usize {
 }
 
 #[test]
-fn bookkeeping_that_the_guest_destroyed_does_not_reach_the_host() {
-    // The guest overwrites the header before its own block, which holds the block's length,
-    // and passes the block to the host. Whatever comes of it ends with this call.
+fn the_guest_reaches_nothing_but_its_own_blocks() {
     let bench = Bench::new();
-    for back in [1, 4, 8, 12, 16, 20, 24] {
-        let body = format!(
-            "(local $block i64)
-             (local.set $block (call $alloc (i64.const 16)))
-             (call $store_u64 (i64.sub (local.get $block) (i64.const {back})) (i64.const -1))
-             (drop (call $host (local.get $block)))"
-        );
-        let text = module(r#"(import "loqa:host/v1" "now" (func $host (param i64) (result i64)))"#, "", &body);
+    let attempts = (1..=32)
+        .map(|back| {
+            format!("(call $store_u64 (i64.sub (call $alloc (i64.const 16)) (i64.const {back})) (i64.const -1))")
+        })
+        .chain(
+            [0, 8, 1 << 16, 1 << 32, -1, i64::MAX]
+                .map(|at| format!("(call $store_u64 (i64.const {at}) (i64.const -1))")),
+        )
+        .chain(
+            [(-1_i64, -1), (1, -1), (0, -1), (1 << 16, i64::MAX), (i64::from(u32::MAX), 16)]
+                .map(|(at, length)| format!("(call $output_set (i64.const {at}) (i64.const {length}))")),
+        )
+        .chain([-1_i64, 1, 24, i64::MAX].map(|at| format!("(drop (call $host (i64.const {at})))")));
+    for attempt in attempts {
+        let text = module(r#"(import "loqa:host/v1" "now" (func $host (param i64) (result i64)))"#, "", &attempt);
         bench.host.load(&bench.write_skill(&manifest(&[]), &text)).unwrap();
-        let _any = bench.call("test.run", json!({}));
-    }
-    // Lengths and offsets that are out of every bound.
-    for (offset, length) in [("-1", "-1"), ("1", "-1"), ("0", "-1"), ("65536", "9223372036854775807"), ("4294967295", "16")] {
-        let body = format!("(call $output_set (i64.const {offset}) (i64.const {length})) (return (i32.const 0))");
-        bench.host.load(&bench.write_skill(&manifest(&[]), &module("", "", &body))).unwrap();
         let failure = bench.call("test.run", json!({})).unwrap_err();
-        assert_eq!(failure.code, ErrorCode::SkillFault, "output at {offset}, {length} long");
+        assert_eq!(failure.code, ErrorCode::SkillFault, "{attempt}");
+        let expected = ["reached outside of its blocks", "at most 65536 are allowed", "something else than a block"];
+        assert!(expected.iter().any(|text| failure.message.contains(text)), "{attempt}: {failure}");
     }
     bench.host.load(&bench.write_skill(&manifest(&[]), &module("", "", ""))).unwrap();
     bench.call("test.run", json!({})).unwrap();
@@ -152,7 +168,10 @@ fn a_cancelled_call_ends_at_once_and_is_no_fault() {
         cancel.store(true, Ordering::SeqCst);
         call.join().unwrap().unwrap_err()
     });
-    assert_eq!((failure.code, failure.message.as_str()), (ErrorCode::Cancelled, "the call of skill `test` was cancelled"));
+    assert_eq!(
+        (failure.code, failure.message.as_str()),
+        (ErrorCode::Cancelled, "the call of skill `test` was cancelled")
+    );
     assert_eq!(bench.host.skills()[0].state, SkillState::Enabled);
 }
 
@@ -172,7 +191,10 @@ fn five_faults_in_ten_minutes_suspend_a_skill_until_it_is_loaded_again() {
     assert_eq!(bench.effects.take(), [""; 0]);
     bench.call("test.run", json!({})).unwrap_err();
     assert_eq!(bench.host.skills()[0].state, SkillState::Suspended);
-    assert_eq!(bench.effects.take(), ["test notifies The skill “Test” failed five times within ten minutes and was stopped."]);
+    assert_eq!(
+        bench.effects.take(),
+        ["test notifies The skill “Test” failed five times within ten minutes and was stopped."]
+    );
     let failure = bench.call("test.run", json!({})).unwrap_err();
     assert_eq!(failure.code, ErrorCode::SkillFault);
     assert!(failure.message.contains("is suspended"), "{failure}");
@@ -207,7 +229,9 @@ fn calls_of_one_skill_take_turns_and_too_many_are_turned_away() {
     let bench = Bench::new();
     bench.host.load(&bench.write_skill(&manifest(&[]), &module("", "", "(loop $l (br $l))"))).unwrap();
     let mut failures = std::thread::scope(|scope| {
-        let calls = (0..30).map(|_| scope.spawn(|| bench.host.call(&invocation("test.run", json!({}), Duration::from_millis(300))))).collect::<Vec<_>>();
+        let calls = (0..30)
+            .map(|_| scope.spawn(|| bench.host.call(&invocation("test.run", json!({}), Duration::from_millis(300)))))
+            .collect::<Vec<_>>();
         calls.into_iter().map(|call| call.join().unwrap().unwrap_err().message).collect::<Vec<_>>()
     });
     failures.sort();
@@ -219,11 +243,16 @@ fn calls_of_one_skill_take_turns_and_too_many_are_turned_away() {
 fn modules_that_reach_around_the_gate_are_refused() {
     let bench = Bench::new();
     let import = |module: &str, name: &str, kind: &str| {
-        format!(r#"(module (import "{module}" "{name}" {kind}) (func (export "loqa_tool") (result i32) (i32.const 0)))"#)
+        format!(
+            r#"(module (import "{module}" "{name}" {kind}) (func (export "loqa_tool") (result i32) (i32.const 0)))"#
+        )
     };
     let function = "(func (param i64) (result i64))";
     for (text, expected) in [
-        (import("extism:host/env", "http_request", "(func (param i64 i64) (result i64))"), "goes around the permissions"),
+        (
+            import("extism:host/env", "http_request", "(func (param i64 i64) (result i64))"),
+            "goes around the permissions",
+        ),
         (import("extism:host/env", "var_set", "(func (param i64 i64))"), "goes around the permissions"),
         (import("extism:host/env", "config_get", function), "goes around the permissions"),
         (import("extism:host/env", "log_info", "(func (param i64))"), "goes around the permissions"),
@@ -236,7 +265,10 @@ fn modules_that_reach_around_the_gate_are_refused() {
         (r#"(module (table 1 funcref) (func (export "loqa_tool")))"#.to_owned(), "a table may grow"),
         (r#"(module (memory 300) (func (export "loqa_tool")))"#.to_owned(), "begins with 300 pages"),
         (r#"(module (memory i64 1) (func (export "loqa_tool")))"#.to_owned(), "not a valid module of WebAssembly 2.0"),
-        (r#"(module (memory 1) (memory 1) (func (export "loqa_tool")))"#.to_owned(), "not a valid module of WebAssembly 2.0"),
+        (
+            r#"(module (memory 1) (memory 1) (func (export "loqa_tool")))"#.to_owned(),
+            "not a valid module of WebAssembly 2.0",
+        ),
         (r#"(module (type (struct)) (func (export "loqa_tool")))"#.to_owned(), "not a valid module of WebAssembly 2.0"),
     ] {
         let error = bench.host.load(&bench.write_skill(&manifest(&[]), &text)).unwrap_err().to_string();

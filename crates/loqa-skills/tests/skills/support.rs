@@ -50,26 +50,42 @@ impl Clock for TestClock {
 }
 
 /// Writes down what skills did.
-#[derive(Debug, Default)]
-pub struct Recorder(Mutex<Vec<String>>);
+#[derive(Default)]
+pub struct Recorder {
+    lines: Mutex<Vec<String>>,
+    interruption: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
 
 impl Recorder {
     pub fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().unwrap())
+        std::mem::take(&mut self.lines.lock().unwrap())
+    }
+
+    /// Runs `action` in the middle of the next effect.
+    pub fn interrupt_with(&self, action: impl FnOnce() + Send + 'static) {
+        *self.interruption.lock().unwrap() = Some(Box::new(action));
+    }
+
+    fn push(&self, line: String) {
+        self.lines.lock().unwrap().push(line);
+        let interruption = self.interruption.lock().unwrap().take();
+        if let Some(action) = interruption {
+            action();
+        }
     }
 }
 
 impl Effects for Recorder {
     fn say(&self, skill: &str, text: &str) {
-        self.0.lock().unwrap().push(format!("{skill} says {text}"));
+        self.push(format!("{skill} says {text}"));
     }
 
     fn notify(&self, skill: &str, text: &str) {
-        self.0.lock().unwrap().push(format!("{skill} notifies {text}"));
+        self.push(format!("{skill} notifies {text}"));
     }
 
     fn publish(&self, skill: &str, topic: &str, data: &Value) {
-        self.0.lock().unwrap().push(format!("{skill} publishes {data} on {topic}"));
+        self.push(format!("{skill} publishes {data} on {topic}"));
     }
 }
 
@@ -92,7 +108,7 @@ impl AuditSink for Decisions {
 
 /// A host and everything around it.
 pub struct Bench {
-    pub host: SkillHost,
+    pub host: Arc<SkillHost>,
     pub clock: Arc<TestClock>,
     pub effects: Arc<Recorder>,
     pub decisions: Decisions,
@@ -107,9 +123,12 @@ impl Bench {
     fn on(folder: tempfile::TempDir, clock: Arc<TestClock>) -> Self {
         let effects = Arc::new(Recorder::default());
         let decisions = Decisions::default();
-        let options = SkillHostOptions { data_dir: folder.path().join("data"), clock: Arc::clone(&clock) as Arc<dyn Clock> };
-        let host = SkillHost::open_with_audit(options, Arc::clone(&effects) as Arc<dyn Effects>, Box::new(decisions.clone())).unwrap();
-        Self { host, clock, effects, decisions, folder }
+        let options =
+            SkillHostOptions { data_dir: folder.path().join("data"), clock: Arc::clone(&clock) as Arc<dyn Clock> };
+        let host =
+            SkillHost::open_with_audit(options, Arc::clone(&effects) as Arc<dyn Effects>, Box::new(decisions.clone()))
+                .unwrap();
+        Self { host: Arc::new(host), clock, effects, decisions, folder }
     }
 
     /// Ends the host and opens another one on the same data; nothing is loaded.

@@ -21,7 +21,10 @@ fn say(bench: &Bench, tool: &str, arguments: Value) -> String {
 fn announce(bench: &Bench) -> Vec<String> {
     use loqa_skills::Clock as _;
     let due = bench.host.due_timers(bench.clock.wall_ms());
-    due.iter().filter_map(|due| bench.host.deliver(&due.skill, &due.event()).unwrap()).map(|outcome| outcome.say).collect()
+    due.iter()
+        .filter_map(|due| bench.host.deliver(&due.skill, &due.event()).unwrap())
+        .map(|outcome| outcome.say)
+        .collect()
 }
 
 #[test]
@@ -32,9 +35,15 @@ fn a_timer_can_be_started_asked_paused_resumed_listed_and_cancelled() {
     assert_eq!(outcome.say, "Tea timer set for 5 minutes.");
     assert_eq!(outcome.data, json!({ "label": "tea", "duration_s": 300 }));
     bench.clock.pass(170_000);
-    assert_eq!(say(&bench, "timer.left", json!({ "label": "tea" })), "Your tea timer has 2 minutes and 10 seconds left.");
+    assert_eq!(
+        say(&bench, "timer.left", json!({ "label": "tea" })),
+        "Your tea timer has 2 minutes and 10 seconds left."
+    );
     assert_eq!(say(&bench, "timer.start", json!({ "duration_s": 60 })), "Timer set for 1 minute.");
-    assert_eq!(say(&bench, "timer.pause", json!({ "label": "tea" })), "Tea timer paused. 2 minutes and 10 seconds left.");
+    assert_eq!(
+        say(&bench, "timer.pause", json!({ "label": "tea" })),
+        "Tea timer paused. 2 minutes and 10 seconds left."
+    );
     bench.clock.pass(30_000);
     assert_eq!(
         say(&bench, "timer.list", json!({})),
@@ -134,7 +143,10 @@ fn arguments_are_checked_before_the_skill_sees_them() {
         (json!({ "duration_s": 0 }), "timer.start: `duration_s` must be at least 1"),
         (json!({ "duration_s": 86_401 }), "timer.start: `duration_s` must be at most 86400"),
         (json!({ "duration_s": 5, "label": "x".repeat(41) }), "timer.start: `label` must have at most 40 characters"),
-        (json!({ "duration_s": 5, "volume": 3 }), "timer.start: an argument is not known, known are: duration_s, label"),
+        (
+            json!({ "duration_s": 5, "volume": 3 }),
+            "timer.start: an argument is not known, known are: duration_s, label",
+        ),
     ] {
         let failure = bench.call("timer.start", arguments).unwrap_err();
         assert_eq!((failure.code, failure.message.as_str()), (ErrorCode::ToolArguments, expected));
@@ -160,7 +172,10 @@ fn there_is_a_limit_to_the_number_of_timers() {
     for _ in 0..20 {
         say(&bench, "timer.start", json!({ "duration_s": 500 }));
     }
-    assert_eq!(say(&bench, "timer.start", json!({ "duration_s": 500 })), "Sorry, no more than 20 timers can run at once.");
+    assert_eq!(
+        say(&bench, "timer.start", json!({ "duration_s": 500 })),
+        "Sorry, no more than 20 timers can run at once."
+    );
     assert_eq!(say(&bench, "timer.cancel", json!({ "all": true })), "All 20 timers cancelled.");
 }
 
@@ -206,7 +221,10 @@ fn the_host_offers_the_tools_of_the_manifest() {
     let names = tools.iter().map(|tool| tool.name.as_str()).collect::<Vec<_>>();
     assert_eq!(names, ["timer.start", "timer.cancel", "timer.pause", "timer.resume", "timer.list", "timer.left"]);
     assert_eq!(tools[0].effect, ToolEffect::Safe);
-    assert_eq!(tools[0].parameters["properties"]["duration_s"], json!({ "type": "integer", "minimum": 1, "maximum": 86_400, "description": "length in seconds" }));
+    assert_eq!(
+        tools[0].parameters["properties"]["duration_s"],
+        json!({ "type": "integer", "minimum": 1, "maximum": 86_400, "description": "length in seconds" })
+    );
     assert_eq!(tools[0].parameters["required"], json!(["duration_s"]));
     let info = &bench.host.skills()[0];
     assert_eq!((info.name.as_str(), info.permissions.len(), info.module_sha256.len()), ("timer", 3, 64));
