@@ -28,10 +28,8 @@ fn main() {
     let model = Model::load(&path).unwrap();
     let settings = Settings::read(&serde_json::Map::new(), &model.header, 2).unwrap();
     let mut state = State::new(model.clone(), settings.threads).unwrap();
-    let mut bare = WhisperContext::new_with_params(&path, WhisperContextParameters::default())
-        .unwrap()
-        .create_state()
-        .unwrap();
+    let mut bare =
+        WhisperContext::new_with_params(&path, WhisperContextParameters::default()).unwrap().create_state().unwrap();
     whisper_rs::install_logging_hooks();
 
     println!("{:<16} {:>9} {:>9} {:>7} {:>12}  same text", "clip", "ours ms", "bare ms", "ratio", "bare 30 s ms");

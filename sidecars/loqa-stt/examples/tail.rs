@@ -26,9 +26,14 @@ fn main() {
     let repetitions: usize = arguments.next().map_or(3, |n| n.parse().unwrap());
     let mut worker = worker(&model);
     worker.warm_up().unwrap();
-    println!("{:<22} {:>6} {:>9} {:>9} {:>9} {:>5} {:>6}  text", "clip", "ms", "tail p50", "tail max", "decode", "spec", "conf");
+    println!(
+        "{:<22} {:>6} {:>9} {:>9} {:>9} {:>5} {:>6}  text",
+        "clip", "ms", "tail p50", "tail max", "decode", "spec", "conf"
+    );
     for clip in clips::clips_in(&folder) {
-        for (name, clip) in [(clip.name.clone(), clip.clone()), (format!("{} (cut)", clip.name), clip.cut_after_speech())] {
+        for (name, clip) in
+            [(clip.name.clone(), clip.clone()), (format!("{} (cut)", clip.name), clip.cut_after_speech())]
+        {
             let finals: Vec<SttFinal> = (0..repetitions).map(|_| speak(&mut worker, &clip)).collect();
             let mut tails: Vec<u64> = finals.iter().map(|last| last.tail_us).collect();
             tails.sort_unstable();

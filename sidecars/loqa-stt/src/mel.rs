@@ -281,7 +281,10 @@ mod tests {
                 im -= hann * f64::from(*sample) * angle.sin();
             }
             let expected = re * re + im * im;
-            assert!((f64::from(*power) - expected).abs() < 1e-3 * (1.0 + expected), "bin {bin}: {power} and {expected}");
+            assert!(
+                (f64::from(*power) - expected).abs() < 1e-3 * (1.0 + expected),
+                "bin {bin}: {power} and {expected}"
+            );
         }
     }
 

@@ -129,9 +129,8 @@ impl Reader<'_> {
             return Err(self.damaged(format!("encoder and decoder differ in width: {audio_state} and {text_state}")));
         }
         if audio_state % audio_heads != 0 || text_state % text_heads != 0 {
-            return Err(self.damaged(format!(
-                "width {audio_state} cannot be divided among {audio_heads} and {text_heads} heads"
-            )));
+            return Err(self
+                .damaged(format!("width {audio_state} cannot be divided among {audio_heads} and {text_heads} heads")));
         }
         if mels != 80 && mels != 128 {
             return Err(self.damaged(format!("Whisper models have 80 or 128 mel bands: {mels}")));
@@ -178,7 +177,8 @@ impl Reader<'_> {
         self.read_exact(&mut weights, "the mel filters")?;
         let (quads, _) = weights.as_chunks::<4>();
         let weights: Vec<f32> = quads.iter().map(|quad| f32::from_le_bytes(*quad)).collect();
-        MelFilters::new(mels as usize, weights).ok_or_else(|| self.damaged("mel filters hold values that are not numbers".to_owned()))
+        MelFilters::new(mels as usize, weights)
+            .ok_or_else(|| self.damaged("mel filters hold values that are not numbers".to_owned()))
     }
 
     fn vocabulary(&mut self, vocabulary: u32) -> Result<(), ModelFileError> {

@@ -53,7 +53,9 @@ impl Settings {
                 .filter(|value| allowed.contains(value))
                 .ok_or_else(|| {
                     let (least, most) = (allowed.start(), allowed.end());
-                    let message = format!("setting `{key}` of the speech engine must be a number from {least} to {most}: {value}");
+                    let message = format!(
+                        "setting `{key}` of the speech engine must be a number from {least} to {most}: {value}"
+                    );
                     Failure::new(Hop::Stt, ErrorCode::BadRequest, message)
                 }),
         };
@@ -68,7 +70,8 @@ impl Settings {
             threads: number("threads", threads, 1..=64)?,
             workers: number("workers", 2, 1..=8)?,
             pacing: Pacing {
-                pause: Duration::from_millis(number("pause_ms", 60, 20..=2_000)? as u64),
+                // One frame: the hub's detector says "no voice" 96 ms after the last sound.
+                pause: Duration::from_millis(number("pause_ms", 20, 20..=2_000)? as u64),
                 partial_every: Duration::from_millis(number("partial_ms", 500, 100..=10_000)? as u64),
             },
             audio_ctx: AudioCtx {

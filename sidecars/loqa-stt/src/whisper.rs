@@ -302,13 +302,7 @@ impl State {
         // SAFETY: context and state belong together; no samples are passed and none are
         // read when their number is 0; the callback has no user data.
         let code = unsafe {
-            sys::whisper_full_with_state(
-                self.model.context.as_ptr(),
-                self.state.as_ptr(),
-                params,
-                std::ptr::null(),
-                0,
-            )
+            sys::whisper_full_with_state(self.model.context.as_ptr(), self.state.as_ptr(), params, std::ptr::null(), 0)
         };
         check(code, "set the audio context")?;
         self.audio_ctx = audio_ctx;

@@ -112,7 +112,7 @@ impl SttWorker {
                         return Err(Failure::new(Hop::Stt, ErrorCode::AudioTooLong, message));
                     }
                     self.mel.push(&samples);
-                    match listener.frame(samples.len(), voiced) {
+                    match listener.frame(&samples, voiced) {
                         Step::Wait => {}
                         Step::Partial => {
                             let distance = self.last_compute * 4;

@@ -141,7 +141,10 @@ fn a_transcript_begun_in_the_pause_is_the_final_one() {
     let mut last = None;
     worker
         .transcribe(&request(true), &audio, &CancelFlag::new(), &mut |reply| match reply {
-            SttReply::Partial { text, .. } if *text == clip.text => heard.send(()).unwrap(),
+            SttReply::Partial { text, .. } if *text == clip.text => {
+                // Only the first one is waited for.
+                let _ = heard.send(());
+            }
             SttReply::Final(reply) => last = Some(reply.clone()),
             _ => {}
         })
@@ -174,7 +177,9 @@ fn speech_after_the_pause_is_not_lost() {
     let mut last = None;
     worker
         .transcribe(&request(true), &audio, &CancelFlag::new(), &mut |reply| match reply {
-            SttReply::Partial { .. } => heard.send(()).unwrap(),
+            SttReply::Partial { .. } => {
+                let _ = heard.send(());
+            }
             SttReply::Final(reply) => last = Some(reply.clone()),
             _ => {}
         })
@@ -204,7 +209,7 @@ fn partial_transcripts_come_while_the_user_speaks() {
             SttReply::Partial { text, audio_ms } => {
                 assert!(!text.is_empty());
                 covered.push(*audio_ms);
-                heard.send(()).unwrap();
+                let _ = heard.send(());
             }
             SttReply::Final(reply) => last = Some(reply.clone()),
             _ => {}
@@ -357,7 +362,9 @@ fn leaving_waits_a_moment_only_for_a_running_pass() {
 #[test]
 fn settings_out_of_range_are_named() {
     let header = clips::model().header.clone();
-    for (key, value) in [("threads", json!(0)), ("workers", json!("two")), ("pause_ms", json!(-1)), ("audio_ctx_floor", json!(1_501))] {
+    for (key, value) in
+        [("threads", json!(0)), ("workers", json!("two")), ("pause_ms", json!(-1)), ("audio_ctx_floor", json!(1_501))]
+    {
         let settings = Map::from_iter([(key.to_owned(), value)]);
         let failure = Settings::read(&settings, &header, 2).unwrap_err();
         assert_eq!(failure.code, ErrorCode::BadRequest);
