@@ -60,7 +60,7 @@ impl Options {
     }
 }
 
-/// Keeps export alive; dropping it sends what is left, for at most two seconds a signal.
+/// Keeps export alive; dropping it sends what is left, for at most two seconds.
 #[derive(Debug)]
 #[must_use = "telemetry ends when the guard is dropped"]
 pub struct Guard {
