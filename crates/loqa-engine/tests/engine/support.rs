@@ -135,7 +135,8 @@ impl TestHub {
     pub async fn end_audio(&self, engine: &TestEngine, work: &str, total: u64) -> Value {
         let subject = subject::audio(&engine.instance, &WorkId::new(work).unwrap());
         let total = total.to_string();
-        let answer = self.bus.request_bytes(&subject, &[(header::END, &total)], bytes::Bytes::new(), LIMIT);
+        let headers = [(header::END, &*total)];
+        let answer = self.bus.request_bytes(&subject, &headers, bytes::Bytes::new(), LIMIT);
         answer.await.unwrap().json().unwrap()
     }
 
