@@ -329,6 +329,23 @@ pub fn variable_of(key: &str) -> String {
     format!("LOQA_{}", key.replace('.', "_").to_uppercase())
 }
 
+/// The table of `docs/config.md`: one row per key.
+#[must_use]
+pub fn markdown_table() -> String {
+    let mut table = String::from("| key | variable | value | default | meaning |\n|---|---|---|---|---|\n");
+    for key in KEYS {
+        let default = if key.default.is_empty() { "unset".to_owned() } else { format!("`{}`", key.default) };
+        table.push_str(&format!(
+            "| `{}` | `{}` | {} | {default} | {} |\n",
+            key.name,
+            variable_of(key.name),
+            key.kind,
+            key.doc
+        ));
+    }
+    table
+}
+
 fn find_key(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
@@ -438,6 +455,13 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         Config::load(Some((&path, true)), [], &[])
             .map_err(|e| e.to_string().replace(&*folder.path().to_string_lossy(), "DIR"))
+    }
+
+    #[test]
+    fn the_documented_table_is_the_one_in_the_code() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/config.md");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(&markdown_table()), "put this table into docs/config.md:\n{}", markdown_table());
     }
 
     #[test]

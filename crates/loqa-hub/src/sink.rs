@@ -76,7 +76,7 @@ impl AudioSink {
             while let Some(command) = driver.commands.recv().await {
                 let event = match command {
                     SinkCommand::Chunk(samples) => {
-                        kept.0.lock().unwrap_or_else(PoisonError::into_inner).extend(samples);
+                        kept.extend(&samples);
                         if begun {
                             continue;
                         }
@@ -99,6 +99,11 @@ impl AudioSink {
 pub struct Recording(Arc<Mutex<Vec<i16>>>);
 
 impl Recording {
+    /// Keeps more samples.
+    pub fn extend(&self, samples: &[i16]) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(samples);
+    }
+
     /// The samples so far.
     #[must_use]
     pub fn samples(&self) -> Vec<i16> {

@@ -1,0 +1,8 @@
+//! The whole hub with its real parts, from the input to the sound of the answer.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
+mod bad_input;
+mod crashes;
+mod turns;

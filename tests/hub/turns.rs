@@ -1,0 +1,94 @@
+//! Turns that go well, and turns that have nothing to say.
+
+use loqa_protocol::audio::OUTPUT_SAMPLE_RATE;
+use loqa_protocol::{ErrorCode, TurnClass};
+use loqa_tests::{TestHub, clip, last_json, loqa, noise, silence, speech};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spoken_command_is_heard_done_and_answered() {
+    let hub = TestHub::start(&[("tts.cache_bytes", "0")]).await;
+    let (report, sound) = hub.say(&speech("timer.wav")).await;
+    assert_eq!(report.failure, None);
+    assert_eq!(report.transcript.to_lowercase().trim_end_matches('.'), "set a timer for 5 minutes");
+    let call = report.tool.clone().expect("a tool was called");
+    assert_eq!(call.name, "timer.start");
+    assert_eq!(call.arguments["duration_s"], 300);
+    assert_eq!(report.class, TurnClass::Intent);
+    assert!(report.reply.contains("5 minutes"), "{}", report.reply);
+
+    let samples = sound.samples();
+    let loudest = samples.iter().map(|s| s.unsigned_abs()).max().unwrap_or(0);
+    assert!(samples.len() > OUTPUT_SAMPLE_RATE as usize / 2, "the answer lasts more than half a second");
+    assert!(loudest > 1000, "the answer is loud enough to be heard: {loudest}");
+
+    let split = report.latency_ms.expect("there was a first sound");
+    let gap = (split.sum() - split.total).abs();
+    assert!(gap <= (0.05 * split.total).max(1.0), "the parts add up to the whole: {split:?}");
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn typed_commands_share_the_skill_across_turns() {
+    let hub = TestHub::start(&[]).await;
+    let started = hub.ask("set a tea timer for three minutes").await;
+    assert_eq!(started.tool.unwrap().arguments["label"], "tea");
+    let left = hub.ask("how much time is left on the tea timer").await;
+    assert_eq!(left.failure, None);
+    assert_eq!(left.tool.unwrap().name, "timer.left");
+    let cancelled = hub.ask("cancel the tea timer").await;
+    assert_eq!(cancelled.tool.unwrap().name, "timer.cancel");
+    let list = hub.ask("list my timers").await;
+    assert!(list.reply.to_lowercase().contains("no timers"), "{}", list.reply);
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silence_and_noise_end_quietly_without_an_action() {
+    let hub = TestHub::start(&[]).await;
+    for (name, samples) in [("silence", silence(2.0)), ("noise", noise(2.0))] {
+        let (report, sound) = hub.say(&samples).await;
+        assert_eq!(report.tool, None, "{name} must not act");
+        let code = report.failure.map(|failure| failure.code);
+        assert_eq!(code, Some(ErrorCode::NoSpeech), "{name}: heard `{}`", report.transcript);
+        assert!(sound.samples().is_empty(), "{name} is not answered");
+    }
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_without_a_model_says_so_instead_of_guessing() {
+    let hub = TestHub::start(&[("llm.models", ""), ("stt.enabled", "false"), ("tts.enabled", "false")]).await;
+    let known = hub.ask("set a timer for ten minutes").await;
+    assert_eq!(known.tool.unwrap().arguments["duration_s"], 600, "intents need no model");
+    let unknown = hub.ask("who wrote the ninth symphony").await;
+    assert_eq!(unknown.tool, None);
+    assert_eq!(unknown.failure.map(|failure| failure.code), Some(ErrorCode::NotUnderstood));
+    hub.stop().await;
+}
+
+#[test]
+fn the_demo_prints_one_object_and_writes_the_reply() {
+    let folder = tempfile::tempdir().unwrap();
+    let reply = folder.path().join("reply.wav");
+    let output = loqa(folder.path(), &["demo", "--json", "--silent", "--out", reply.to_str().unwrap()]);
+    let turn = last_json(&output);
+    assert!(output.status.success(), "{turn}");
+    assert_eq!(turn["class"], "intent");
+    assert_eq!(turn["tool"]["name"], "timer.start");
+    assert_eq!(turn["reply_wav"], reply.to_str().unwrap());
+    for part in ["total", "endpoint", "stt_tail", "plan", "skill", "llm_first_token", "first_clause", "tts_first_chunk", "bus", "output"] {
+        assert!(turn["latency_ms"][part].is_number(), "{part} in {turn}");
+    }
+    let samples = loqa_audio::wav::read_speech(&reply).unwrap();
+    assert!(samples.len() > 8_000, "the file holds the spoken reply");
+}
+
+#[test]
+fn the_demo_takes_text_and_other_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = loqa(folder.path(), &["demo", "--json", "--silent", "--text", "pause the timer"]);
+    assert_eq!(last_json(&output)["tool"]["name"], "timer.pause");
+    let wav = clip("timer.wav");
+    let output = loqa(folder.path(), &["demo", "--json", "--silent", "--wav", wav.to_str().unwrap()]);
+    assert_eq!(last_json(&output)["tool"]["name"], "timer.start");
+}
