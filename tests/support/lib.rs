@@ -174,7 +174,7 @@ pub fn loqa_command(data: &Path) -> Command {
     command
         .current_dir(repository())
         .env("LOQA_PATHS_DATA", data)
-        .env("XDG_CONFIG_HOME", data.join("no-config"))
+        .env("XDG_CONFIG_HOME", "/nonexistent")
         .env_remove("LOQA_CONFIG");
     command
 }

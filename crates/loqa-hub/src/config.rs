@@ -165,7 +165,9 @@ impl Config {
         if let Some((path, required)) = file {
             match std::fs::read_to_string(path) {
                 Ok(text) => config.apply_file(path, &text)?,
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound && !required => {}
+                Err(e)
+                    if !required
+                        && matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {}
                 Err(e) => {
                     return Err(ConfigError::Unreadable { path: path.to_owned(), reason: e.to_string() });
                 }

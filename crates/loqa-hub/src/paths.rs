@@ -9,6 +9,10 @@ use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+/// Free space that a start needs, in bytes: the bus configuration, the databases and
+/// their logs. Chosen, several times what an empty data folder takes.
+const ROOM_TO_START: usize = 1 << 20;
+
 /// Resolved folders and programs.
 #[derive(Debug, Clone)]
 pub struct Paths {
@@ -107,9 +111,12 @@ impl Paths {
             })?;
             private(folder, 0o700)?;
         }
+        // A full disk shows itself here, with its name, and not later as a bus or a
+        // database that does not start.
         let probe = self.data.join(".write-probe");
-        std::fs::write(&probe, [0u8; 4096])
-            .and_then(|()| std::fs::remove_file(&probe))
+        let written = std::fs::write(&probe, vec![0u8; ROOM_TO_START]);
+        let removed = std::fs::remove_file(&probe);
+        written.and(removed)
             .with_context(|| {
                 format!(
                     "write to the data folder `{}`: free some space or set `paths.data` to another folder",

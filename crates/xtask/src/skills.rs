@@ -15,7 +15,18 @@ const TARGET: &str = "wasm32-unknown-unknown";
 /// Folders below `skills/` that become a module of the same name.
 const SKILLS: &[&str] = &["timer"];
 /// How LLVM's linker for WASM may be called; Debian adds the version.
-const LINKERS: &[&str] = &["wasm-ld", "wasm-ld-22", "wasm-ld-21", "wasm-ld-20", "wasm-ld-19", "wasm-ld-18", "wasm-ld-17", "wasm-ld-16", "wasm-ld-15", "wasm-ld-14"];
+const LINKERS: &[&str] = &[
+    "wasm-ld",
+    "wasm-ld-22",
+    "wasm-ld-21",
+    "wasm-ld-20",
+    "wasm-ld-19",
+    "wasm-ld-18",
+    "wasm-ld-17",
+    "wasm-ld-16",
+    "wasm-ld-15",
+    "wasm-ld-14",
+];
 
 /// Builds every skill below `skills/` whose sources are newer than its module.
 ///
@@ -48,7 +59,8 @@ fn build(root: &Path, target_dir: &Path) -> anyhow::Result<Vec<Built>> {
     let workspace = root.join("skills");
     let target_dir = target_dir.join("skills");
     let fingerprint = fingerprint(&workspace)?;
-    let modules = SKILLS.iter().map(|skill| (*skill, dist(&workspace, skill).join(format!("{skill}.wasm")))).collect::<Vec<_>>();
+    let modules =
+        SKILLS.iter().map(|skill| (*skill, dist(&workspace, skill).join(format!("{skill}.wasm")))).collect::<Vec<_>>();
     let is_fresh = |skill: &str, module: &Path| {
         module.is_file()
             && dist(&workspace, skill).join("skill.yaml").is_file()
@@ -127,14 +139,17 @@ enum ToolChain {
 
 fn find_tool_chain(workspace: &Path) -> anyhow::Result<ToolChain> {
     let libraries = PathBuf::from(ask_rustc(workspace, &["--print", "target-libdir", "--target", TARGET])?);
-    let has_core = std::fs::read_dir(libraries)
-        .is_ok_and(|mut entries| entries.any(|entry| entry.is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with("libcore-"))));
+    let has_core = std::fs::read_dir(libraries).is_ok_and(|mut entries| {
+        entries.any(|entry| entry.is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with("libcore-")))
+    });
     if has_core {
         return Ok(ToolChain::Complete);
     }
     let sysroot = PathBuf::from(ask_rustc(workspace, &["--print", "sysroot"])?);
     let has_source = sysroot.join("lib/rustlib/src/rust/library/std/Cargo.toml").is_file();
-    let linker = LINKERS.iter().find(|linker| Command::new(linker).arg("--version").output().is_ok_and(|output| output.status.success()));
+    let linker = LINKERS
+        .iter()
+        .find(|linker| Command::new(linker).arg("--version").output().is_ok_and(|output| output.status.success()));
     match (has_source, linker) {
         (true, Some(linker)) => Ok(ToolChain::SourceOnly { linker }),
         (has_source, linker) => {
@@ -196,7 +211,10 @@ fn collect_sources(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<(
             if !["target", "dist"].iter().any(|built| entry.file_name() == *built) {
                 collect_sources(&path, files)?;
             }
-        } else if path.extension().is_some_and(|extension| ["rs", "toml", "lock", "yaml"].iter().any(|known| extension == *known)) {
+        } else if path
+            .extension()
+            .is_some_and(|extension| ["rs", "toml", "lock", "yaml"].iter().any(|known| extension == *known))
+        {
             files.push(path);
         }
     }

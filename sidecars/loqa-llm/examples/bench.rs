@@ -22,7 +22,7 @@ const PROMPT: &str = "<s><|tools|> timer.start timer.cancel timer.pause timer.re
     light.set switch.set climate.set cover.set scene.run clock.time clock.date list.add list.remove list.show\
     <|user|> set a timer for five minutes<|out|>";
 const TOKENS: usize = 128;
-const ROUNDS: usize = 15;
+const ROUNDS: usize = 40;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::args().nth(1).unwrap_or_else(|| "models/starter/llm/reflex-q8_0.gguf".into());

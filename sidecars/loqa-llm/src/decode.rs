@@ -432,8 +432,13 @@ fn token(index: usize) -> LlamaToken {
 }
 
 fn argmax(logits: &[f32]) -> (usize, f32) {
-    let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    (logits.iter().position(|logit| *logit == highest).unwrap_or(0), highest)
+    let mut best = (0, f32::NEG_INFINITY);
+    for (n, logit) in logits.iter().enumerate() {
+        if *logit > best.1 {
+            best = (n, *logit);
+        }
+    }
+    best
 }
 
 /// Sum of the exponentials relative to the highest logit. What is more than 20 below

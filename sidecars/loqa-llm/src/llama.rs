@@ -6,9 +6,8 @@ use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::llama_backend::LlamaBackend;
 use loqa_protocol::{ErrorCode, Failure};
 use std::ffi::{CStr, c_char, c_void};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::Instant;
 
 /// Models below this size run on one thread: ggml's threads wait for each other in a
 /// spin, which on busy cores costs far more than a second thread brings. Measured with
@@ -63,18 +62,9 @@ unsafe extern "C" fn log(level: llama_cpp_sys_2::ggml_log_level, text: *const c_
 
 /// Lets llama.cpp stop in the middle of a step. Lives in a `Box`, because the context
 /// holds its address.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct AbortSwitch {
     flag: AtomicPtr<AtomicBool>,
-    /// Nanoseconds after `epoch`; 0: none.
-    deadline: AtomicU64,
-    epoch: Instant,
-}
-
-impl Default for AbortSwitch {
-    fn default() -> Self {
-        Self { flag: AtomicPtr::default(), deadline: AtomicU64::new(0), epoch: Instant::now() }
-    }
 }
 
 impl AbortSwitch {
@@ -99,14 +89,12 @@ impl AbortSwitch {
         true
     }
 
-    /// Runs `work` while the switch follows `stop`.
+    /// Runs `work` while the switch follows the cancel flag, which the runtime also
+    /// sets at the deadline. No clock is read: this is asked for every node of the graph.
     pub(crate) fn while_watching<T>(&self, stop: Stop<'_>, work: impl FnOnce() -> T) -> T {
-        let left = stop.deadline.saturating_duration_since(self.epoch);
-        self.deadline.store(u64::try_from(left.as_nanos()).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
         self.flag.store(stop.cancel.as_ptr().cast_mut(), Ordering::Release);
         let result = work();
         self.flag.store(std::ptr::null_mut(), Ordering::Release);
-        self.deadline.store(0, Ordering::Relaxed);
         result
     }
 
@@ -116,11 +104,7 @@ impl AbortSwitch {
             return false;
         }
         // SAFETY: set by `while_watching`, whose caller keeps the flag alive until it returns.
-        let cancelled = unsafe { &*flag }.load(Ordering::Acquire);
-        cancelled || {
-            let deadline = self.deadline.load(Ordering::Relaxed);
-            deadline != 0 && u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX) > deadline
-        }
+        unsafe { &*flag }.load(Ordering::Acquire)
     }
 }
 

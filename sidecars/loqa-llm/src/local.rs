@@ -304,3 +304,22 @@ pub(crate) fn micros(duration: Duration) -> u64 {
 fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_of_text_end_between_characters() {
+        let text = "Grüße, 東京 ☕";
+        for size in 1..6 {
+            let mut pieces = Utf8Pieces::default();
+            let mut got: String = text.as_bytes().chunks(size).filter_map(|bytes| pieces.push(bytes)).collect();
+            got.extend(pieces.finish());
+            assert_eq!(got, text, "cut every {size} bytes");
+        }
+        let mut pieces = Utf8Pieces::default();
+        assert_eq!(pieces.push(b"a\xffb\xe2\x98"), Some("a\u{fffd}b".into()), "what is broken is marked");
+        assert_eq!(pieces.finish(), Some("\u{fffd}".into()), "and so is half a character at the end");
+    }
+}

@@ -173,3 +173,26 @@ pub fn answer_with(
 pub fn command(model: &mut LocalModel, text: &str, tools: &[ToolSpec]) -> Result<Outcome, Failure> {
     answer(model, &request(&[(Role::User, text)], tools))
 }
+
+/// The small general model, with a chat template written into its file.
+pub fn stories_with_template(folder: &std::path::Path, template: &str) -> PathBuf {
+    let mut bytes = std::fs::read(stories_path()).unwrap();
+    let key = b"tokenizer.chat_template";
+    // One more metadata entry, of a length that keeps the weights aligned.
+    let mut template = template.to_owned();
+    while !(8 + key.len() + 4 + 8 + template.len()).is_multiple_of(32) {
+        template.push(' ');
+    }
+    let count = u64::from_le_bytes(bytes[16..24].try_into().unwrap()) + 1;
+    bytes[16..24].copy_from_slice(&count.to_le_bytes());
+    let mut entry = Vec::new();
+    entry.extend((key.len() as u64).to_le_bytes());
+    entry.extend(key);
+    entry.extend(8_u32.to_le_bytes());
+    entry.extend((template.len() as u64).to_le_bytes());
+    entry.extend(template.as_bytes());
+    bytes.splice(24..24, entry);
+    let path = folder.join("chat.gguf");
+    std::fs::write(&path, bytes).unwrap();
+    path
+}

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
 mod bus;
+mod chat;
 mod general;
 mod grammar;
 mod kit;
