@@ -1,8 +1,11 @@
 //! Turns that go well, and turns that have nothing to say.
 
+use loqa_hub::session::driver::{TurnInput, TurnOrder};
+use loqa_hub::sink::AudioSink;
 use loqa_protocol::audio::OUTPUT_SAMPLE_RATE;
 use loqa_protocol::{ErrorCode, TurnClass};
-use loqa_tests::{TestHub, clip, last_json, loqa, noise, silence, speech};
+use loqa_tests::{PATIENCE, TestHub, clip, last_json, loqa, noise, silence, speech};
+use std::sync::Arc;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_spoken_command_is_heard_done_and_answered() {
@@ -39,6 +42,75 @@ async fn typed_commands_share_the_skill_across_turns() {
     assert_eq!(cancelled.tool.unwrap().name, "timer.cancel");
     let list = hub.ask("list my timers").await;
     assert!(list.reply.to_lowercase().contains("no timers"), "{}", list.reply);
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_timer_is_announced_when_it_ends_even_by_the_next_hub() {
+    let data = tempfile::tempdir().unwrap();
+    let settings = [("stt.enabled", "false"), ("llm.models", "")];
+    let (heard, mut announcements) = tokio::sync::mpsc::unbounded_channel();
+    let announce_to: loqa_hub::SinkFactory = Arc::new(move || {
+        let (sink, recording) = AudioSink::memory();
+        let _ = heard.send(recording);
+        sink
+    });
+    for (order, restarted) in [("set a timer for one second", false), ("set a tea timer for two seconds", true)] {
+        let mut hub = loqa_tests::start_with(data.path(), &settings, Some(announce_to.clone())).await.unwrap();
+        assert!(hub.wait_ready(PATIENCE).await.is_empty());
+        let (sink, _recording) = AudioSink::memory();
+        let set = hub.begin(None, TurnInput::Text(order.to_owned()), sink).await.report().await.unwrap();
+        assert_eq!(set.tool.map(|call| call.name).as_deref(), Some("timer.start"));
+        if restarted {
+            hub.stop().await;
+            hub = loqa_tests::start_with(data.path(), &settings, Some(announce_to.clone())).await.unwrap();
+        }
+        let recording = tokio::time::timeout(PATIENCE, announcements.recv()).await.expect("the timer ends").unwrap();
+        let end = std::time::Instant::now() + PATIENCE;
+        while recording.duration() < std::time::Duration::from_millis(300) {
+            assert!(std::time::Instant::now() < end, "the announcement is spoken");
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        hub.stop().await;
+    }
+    assert!(announcements.try_recv().is_err(), "each timer is announced once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happened_is_kept_only_where_the_user_lets_it() {
+    for (keep, wanted) in [("turns", true), ("none", false)] {
+        let hub = TestHub::start(&[("privacy.keep", keep), ("stt.enabled", "false"), ("tts.enabled", "false")]).await;
+        hub.ask("set a xylophone timer for nine minutes").await;
+        hub.ask("cancel all timers").await;
+        hub.hub.recorder().flush().await;
+        let kept = std::fs::read_dir(hub.data.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.is_file())
+            .any(|path| {
+                let name = path.file_name().unwrap().to_string_lossy().into_owned();
+                let bytes = std::fs::read(&path).unwrap();
+                name.starts_with("loqa.db") && bytes.windows(9).any(|window| window == b"xylophone")
+            });
+        assert_eq!(kept, wanted, "privacy.keep = {keep}");
+        hub.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_turn_ends_at_once_and_the_next_one_works() {
+    let hub = TestHub::start(&[]).await;
+    for wait_ms in [0, 20, 60, 120] {
+        let (sink, _recording) = AudioSink::memory();
+        let input = loqa_tests::voice(&speech("timer.wav"), std::time::Duration::from_millis(1));
+        let turn = hub.hub.begin(None, input, sink).await;
+        tokio::time::sleep(std::time::Duration::from_millis(wait_ms)).await;
+        turn.order(TurnOrder::Cancel).await;
+        tokio::time::timeout(PATIENCE, turn.report()).await.expect("it ends").unwrap();
+        let (next, _) = hub.say(&speech("timer.wav")).await;
+        assert_eq!(next.failure, None, "after a cancel at {wait_ms} ms");
+        hub.ask("cancel all timers").await;
+    }
     hub.stop().await;
 }
 

@@ -95,6 +95,15 @@ impl TestHub {
 
 /// Starts a hub on a folder.
 pub async fn start_in(data: &Path, settings: &[(&str, &str)]) -> anyhow::Result<Hub> {
+    start_with(data, settings, None).await
+}
+
+/// Starts a hub on a folder, with an output for announcements.
+pub async fn start_with(
+    data: &Path,
+    settings: &[(&str, &str)],
+    announce_to: Option<loqa_hub::SinkFactory>,
+) -> anyhow::Result<Hub> {
     let mut config = Config::default();
     config.set("paths.data", &data.to_string_lossy())?;
     config.set("paths.models", &repository().join("models").to_string_lossy())?;
@@ -111,7 +120,7 @@ pub async fn start_in(data: &Path, settings: &[(&str, &str)]) -> anyhow::Result<
         paths.nats_server = nats;
         paths.onnxruntime = onnxruntime;
     }
-    Hub::start(&config, &paths, None).await
+    Hub::start(&config, &paths, announce_to).await
 }
 
 /// Samples of a bundled clip.

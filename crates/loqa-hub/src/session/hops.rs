@@ -145,7 +145,7 @@ impl Reach {
         events: mpsc::Sender<(u32, HopEvent)>,
         run: u32,
     ) -> Running {
-        self.spawn(move |reach, worker| async move {
+        self.spawn(tracing::info_span!("stt", capability = %capability), move |reach, worker| async move {
             let mut utterance = Utterance { audio, frames: Vec::new(), samples: 0, end: None };
             let mut retries = Retries::default();
             let event = loop {
@@ -233,7 +233,7 @@ impl Reach {
         events: mpsc::Sender<(u32, HopEvent)>,
         run: u32,
     ) -> Running {
-        self.spawn(move |reach, worker| async move {
+        self.spawn(tracing::info_span!("llm", capability = %capability), move |reach, worker| async move {
             let mut retries = Retries::default();
             loop {
                 let mut delivered = false;
@@ -293,7 +293,7 @@ impl Reach {
         events: mpsc::Sender<(u32, HopEvent)>,
         run: u32,
     ) -> Running {
-        self.spawn(move |reach, worker| async move {
+        self.spawn(tracing::info_span!("tts", capability = %capability), move |reach, worker| async move {
             while let Some((clause, request)) = clauses.recv().await {
                 let mut retries = Retries::default();
                 loop {
@@ -364,7 +364,7 @@ impl Reach {
         }
     }
 
-    fn spawn<F, Fut>(&self, hop: F) -> Running
+    fn spawn<F, Fut>(&self, span: tracing::Span, hop: F) -> Running
     where
         F: FnOnce(Self, Worker) -> Fut,
         Fut: Future<Output = ()> + Send + 'static,
@@ -372,7 +372,7 @@ impl Reach {
         let (worker, told) = watch::channel(None);
         let cancel = CancelOnDrop { bus: self.bus.clone(), worker: told, armed: true };
         let task = hop(self.clone(), worker);
-        Running { task: tokio::spawn(tracing::Instrument::in_current_span(task)), cancel }
+        Running { task: tokio::spawn(tracing::Instrument::instrument(task, span)), cancel }
     }
 
     async fn open<T: Serialize>(&self, hop: Hop, capability: &str, request: &T) -> Result<ReplyStream, Ended> {
