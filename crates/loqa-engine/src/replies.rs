@@ -159,12 +159,6 @@ impl Replies {
         }
     }
 
-    /// Closes the gate without a word, because nobody is there to hear it.
-    pub(crate) fn abandon(&self) {
-        self.gate().open = false;
-        self.shared.cancel.cancel();
-    }
-
     /// Sends bytes as they are, for the scripted engine's bad answers.
     pub(crate) fn send_raw(&self, payload: &'static [u8]) -> Result<(), ReplyError> {
         let bytes = Bytes::from_static(payload);

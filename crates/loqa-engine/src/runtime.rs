@@ -239,6 +239,8 @@ struct Engine {
     control: Subscription,
     audio: Subscription,
     connection: watch::Receiver<Connection>,
+    /// The epoch in which the jobs were accepted.
+    epoch: u64,
     parent_gone: oneshot::Receiver<()>,
     refused: async_mpsc::Receiver<Failure>,
     terminate: async_mpsc::Receiver<()>,
@@ -286,6 +288,7 @@ impl Engine {
             kind,
             instance: boot.instance.clone(),
             connection: bus.connection(),
+            epoch: 0,
             bus,
             work: None,
             control,
@@ -421,12 +424,13 @@ impl Engine {
                 return Err(Exit::WorkerBroken);
             }
             Wake::Connection(connection) => {
-                if !connection.connected {
-                    // Whoever asked has been told by its own client and asks again.
-                    for job in self.jobs.values_mut() {
-                        job.replies.abandon();
-                        job.finish();
-                    }
+                // Compared by epoch: a quick break shows only as a connection that stands.
+                if std::mem::replace(&mut self.epoch, connection.epoch) != connection.epoch {
+                    // Whoever asked before the break was told so by its own client.
+                    // A request that came right after it is told by this.
+                    let failure =
+                        Failure::new(hop(self.kind), ErrorCode::BusUnavailable, "the bus connection broke");
+                    self.fail_all(&failure);
                 }
             }
             Wake::Heartbeat => self.send_heartbeat().await,

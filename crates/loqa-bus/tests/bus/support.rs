@@ -112,14 +112,19 @@ impl Wire {
         Self { stream: BufReader::new(stream) }
     }
 
+    /// A server that has closed the connection meanwhile shows in [`Self::line`].
     pub fn send(&mut self, text: &str) {
-        self.stream.get_mut().write_all(text.as_bytes()).unwrap();
+        let _ = self.stream.get_mut().write_all(text.as_bytes());
     }
 
+    /// The next line; empty when the server has closed the connection.
     pub fn line(&mut self) -> String {
         let mut line = String::new();
-        self.stream.read_line(&mut line).unwrap();
-        line.trim_end().to_owned()
+        match self.stream.read_line(&mut line) {
+            Ok(_) => line.trim_end().to_owned(),
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => String::new(),
+            Err(error) => panic!("the server does not answer: {error}"),
+        }
     }
 
     /// Whether the server accepted everything that was sent since the last verdict.

@@ -81,7 +81,7 @@ mod tests {
 
     /// The program is given `-c` and one argument, which a shell takes for a script.
     fn sleeper() -> Child {
-        spawn(Path::new("/bin/sh"), Path::new("sleep 600")).unwrap().0
+        spawn(Path::new("/bin/sh"), Path::new("exec sleep 600")).unwrap().0
     }
 
     async fn ended_by(child: &mut Child) -> Option<i32> {
@@ -109,7 +109,7 @@ mod tests {
         let mut child = sleeper();
         let pid = child.server.id().unwrap();
         assert!(reload(&child, pid).unwrap());
-        assert_eq!(ended_by(&mut child).await, Some(1), "a shell ends at a hang-up");
+        assert_eq!(ended_by(&mut child).await, Some(1), "a sleep ends at a hang-up");
         let mut child = sleeper();
         let pid = child.server.id().unwrap();
         terminate(&mut child, pid);
