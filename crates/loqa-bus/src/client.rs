@@ -15,8 +15,8 @@ use loqa_protocol::{header, subject::inbox_prefix};
 use serde::{Serialize, de::DeserializeOwned};
 use std::collections::HashMap;
 use std::str::FromStr as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
@@ -120,24 +120,14 @@ impl Bus {
 
     /// Queues raw bytes with headers. `Ok` does not mean that they were delivered.
     /// Fails at once while the connection is down: what nobody waits for is not kept.
-    pub async fn publish_bytes(
-        &self,
-        subject: &str,
-        headers: &[(&str, &str)],
-        payload: Bytes,
-    ) -> Result<(), BusError> {
+    pub async fn publish_bytes(&self, subject: &str, headers: &[(&str, &str)], payload: Bytes) -> Result<(), BusError> {
         self.require_connection()?;
         self.enqueue(subject, None, headers_with_trace(subject, headers)?, payload).await
     }
 
     /// [`Self::publish_bytes`] for threads that cannot await: never waits. `Ok(false)`
     /// means that the client's queue is full; try again a little later.
-    pub fn try_publish_bytes(
-        &self,
-        subject: &str,
-        headers: &[(&str, &str)],
-        payload: Bytes,
-    ) -> Result<bool, BusError> {
+    pub fn try_publish_bytes(&self, subject: &str, headers: &[(&str, &str)], payload: Bytes) -> Result<bool, BusError> {
         self.require_connection()?;
         let headers = headers_with_trace(subject, headers)?;
         match self.send(subject, None, headers, payload).now_or_never() {
@@ -188,11 +178,7 @@ impl Bus {
 
     /// Asks and opens the stream of answers. What the answers are, and which is the
     /// last, is between the two ends.
-    pub async fn open_stream<T: Serialize>(
-        &self,
-        subject: &str,
-        message: &T,
-    ) -> Result<ReplyStream, BusError> {
+    pub async fn open_stream<T: Serialize>(&self, subject: &str, message: &T) -> Result<ReplyStream, BusError> {
         let payload = encode(subject, message)?;
         let headers = headers_with_trace(subject, &[])?;
         let breaks = self.await_connection(RECONNECT_PATIENCE).await?;
@@ -216,22 +202,18 @@ impl Bus {
     ) -> Result<Subscription, BusError> {
         let subscribing = async {
             match queue {
-                Some(queue) => {
-                    self.client.queue_subscribe(subject.to_owned(), queue.to_owned()).await
-                }
+                Some(queue) => self.client.queue_subscribe(subject.to_owned(), queue.to_owned()).await,
                 None => self.client.subscribe(subject.to_owned()).await,
             }
         };
-        let subscriber = timeout(QUEUE_PATIENCE, subscribing)
-            .await
-            .map_err(|_| BusError::Disconnected)?
-            .map_err(|error| match error.kind() {
-                async_nats::SubscribeErrorKind::InvalidSubject
-                | async_nats::SubscribeErrorKind::InvalidQueueName => {
+        let subscriber = timeout(QUEUE_PATIENCE, subscribing).await.map_err(|_| BusError::Disconnected)?.map_err(
+            |error| match error.kind() {
+                async_nats::SubscribeErrorKind::InvalidSubject | async_nats::SubscribeErrorKind::InvalidQueueName => {
                     BusError::InvalidSubject(subject.to_owned())
                 }
                 async_nats::SubscribeErrorKind::Other => BusError::Disconnected,
-            })?;
+            },
+        )?;
         Ok(Subscription::pump(subscriber, subject, capacity, Arc::clone(&self.shared)))
     }
 
@@ -338,9 +320,7 @@ impl Bus {
             (None, Some(headers)) => self.client.publish_with_headers(to, headers, payload).await,
             (Some(reply), None) => self.client.publish_with_reply(to, reply.to_owned(), payload).await,
             (Some(reply), Some(headers)) => {
-                self.client
-                    .publish_with_reply_and_headers(to, reply.to_owned(), headers, payload)
-                    .await
+                self.client.publish_with_reply_and_headers(to, reply.to_owned(), headers, payload).await
             }
         };
         sent.map_err(|error| match error.kind() {
@@ -421,13 +401,7 @@ impl Message {
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, BusError> {
         serde_json::from_slice(&self.payload).map_err(|error| BusError::Decode {
             subject: self.subject.clone(),
-            reason: format!(
-                "{:?} at line {} column {}",
-                error.classify(),
-                error.line(),
-                error.column()
-            )
-            .to_lowercase(),
+            reason: format!("{:?} at line {} column {}", error.classify(), error.line(), error.column()).to_lowercase(),
         })
     }
 
@@ -564,9 +538,7 @@ impl Inbox {
 impl Waiting {
     async fn next(&mut self, subject: &str) -> Result<Message, BusError> {
         match self.messages.recv().await {
-            Some(message) if message.no_responders => {
-                Err(BusError::NoResponders { subject: subject.to_owned() })
-            }
+            Some(message) if message.no_responders => Err(BusError::NoResponders { subject: subject.to_owned() }),
             Some(message) => Ok(message),
             None => Err(BusError::Disconnected),
         }
@@ -601,12 +573,7 @@ impl Subscription {
     /// Moves messages into a queue with a bound of its own. async-nats knows one
     /// bound for all subscriptions and logs each drop; here each subscription has
     /// its bound, and drops are counted in silence.
-    fn pump(
-        mut subscriber: async_nats::Subscriber,
-        subject: &str,
-        capacity: usize,
-        shared: Arc<Shared>,
-    ) -> Self {
+    fn pump(mut subscriber: async_nats::Subscriber, subject: &str, capacity: usize, shared: Arc<Shared>) -> Self {
         let (sender, messages) = mpsc::channel(capacity.max(1));
         let dropped = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&dropped);
@@ -644,18 +611,14 @@ fn reconnect_delay(attempts: usize) -> Duration {
 }
 
 fn encode<T: Serialize>(subject: &str, message: &T) -> Result<Bytes, BusError> {
-    serde_json::to_vec(message).map(Bytes::from).map_err(|error| BusError::Encode {
-        subject: subject.to_owned(),
-        reason: error.to_string(),
-    })
+    serde_json::to_vec(message)
+        .map(Bytes::from)
+        .map_err(|error| BusError::Encode { subject: subject.to_owned(), reason: error.to_string() })
 }
 
 /// The headers of a message with the trace context of the current span added;
 /// `None` when there is nothing to say, which saves the server the parsing.
-fn headers_with_trace(
-    subject: &str,
-    headers: &[(&str, &str)],
-) -> Result<Option<HeaderMap>, BusError> {
+fn headers_with_trace(subject: &str, headers: &[(&str, &str)]) -> Result<Option<HeaderMap>, BusError> {
     let traceparent = loqa_telemetry::current_traceparent();
     if headers.is_empty() && traceparent.is_none() {
         return Ok(None);
@@ -681,8 +644,7 @@ fn is_inbox(reply: &str) -> bool {
     reply.strip_prefix("_INBOX.").is_some_and(|rest| {
         rest.split('.').count() >= 2
             && rest.split('.').all(|token| {
-                !token.is_empty()
-                    && token.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+                !token.is_empty() && token.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
             })
     })
 }

@@ -115,9 +115,7 @@ impl Permissions {
     /// Refuses what would widen an identity beyond `loqa.` or break out of the
     /// configuration file that the lists are written to.
     pub(crate) fn check(&self, identity: &str) -> Result<(), BusError> {
-        let refuse = |reason: String| {
-            Err(BusError::InvalidIdentity { identity: identity.to_owned(), reason })
-        };
+        let refuse = |reason: String| Err(BusError::InvalidIdentity { identity: identity.to_owned(), reason });
         if !is_token(identity) {
             return refuse("not a subject token, [a-z0-9_-]{1,64} is allowed".to_owned());
         }
@@ -169,8 +167,23 @@ mod tests {
             assert!(with(good).check("x").is_ok(), "{good}");
         }
         for bad in [
-            ">", "*", "loqa", "loqa.", "loqa.>", "loqa.*", "loqa.*.hello", "_INBOX.>", "_INBOX.hub.>",
-            "$SYS.>", "loqa.a b", "loqa.hub.\"x", "loqa.hub.>.x", "loqa..x", "LOQA.x", "loqa.hub.x\n", "",
+            ">",
+            "*",
+            "loqa",
+            "loqa.",
+            "loqa.>",
+            "loqa.*",
+            "loqa.*.hello",
+            "_INBOX.>",
+            "_INBOX.hub.>",
+            "$SYS.>",
+            "loqa.a b",
+            "loqa.hub.\"x",
+            "loqa.hub.>.x",
+            "loqa..x",
+            "LOQA.x",
+            "loqa.hub.x\n",
+            "",
         ] {
             assert!(with(bad).check("x").is_err(), "{bad:?} must not reach the configuration");
         }

@@ -128,10 +128,7 @@ impl BusServer {
             policy,
             identities: BTreeMap::from([(
                 SUPERVISOR.to_owned(),
-                Identity {
-                    public_key: own_key.public_key(),
-                    permissions: Permissions::supervisor(),
-                },
+                Identity { public_key: own_key.public_key(), permissions: Permissions::supervisor() },
             )]),
             own_key,
             generation: KeyPair::new_user(),
@@ -147,13 +144,11 @@ impl BusServer {
         // and with the thread that forked the server ends the server.
         std::thread::Builder::new()
             .name("loqa-bus-server".to_owned())
-            .spawn(move || {
-                match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-                    Ok(runtime) => runtime.block_on(supervisor.run(started)),
-                    Err(error) => {
-                        let reason = format!("no runtime for its supervisor: {error}");
-                        let _ = started.send(Err(BusError::Server { reason }));
-                    }
+            .spawn(move || match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime.block_on(supervisor.run(started)),
+                Err(error) => {
+                    let reason = format!("no runtime for its supervisor: {error}");
+                    let _ = started.send(Err(BusError::Server { reason }));
                 }
             })
             .map_err(|error| BusError::Server { reason: format!("no thread for its supervisor: {error}") })?;
@@ -163,11 +158,7 @@ impl BusServer {
 
     /// Adds an identity and returns its credentials when the server lets it in.
     /// Connections that exist are not disturbed (on Windows the server is restarted).
-    pub async fn add_identity(
-        &self,
-        name: &str,
-        permissions: Permissions,
-    ) -> Result<Credentials, BusError> {
+    pub async fn add_identity(&self, name: &str, permissions: Permissions) -> Result<Credentials, BusError> {
         permissions.check(name)?;
         let name = name.to_owned();
         self.ask(|answer| Command::Add { name, permissions, answer }).await?
@@ -296,8 +287,8 @@ impl Supervisor {
         let server_name = format!("loqa-{}", hex::encode(rand::random::<[u8; 16]>()));
         self.remove_ports_files();
         self.write_config(&server_name)?;
-        let mut process = Process::spawn(&self.binary, &self.config_path).map_err(|error| {
-            BusError::Server { reason: format!("cannot be started: {}: {error}", self.binary.display()) }
+        let mut process = Process::spawn(&self.binary, &self.config_path).map_err(|error| BusError::Server {
+            reason: format!("cannot be started: {}: {error}", self.binary.display()),
         })?;
         self.pid.store(process.pid(), Ordering::Release);
         let ended = self.supervise(&mut process, &server_name, started).await;
@@ -316,13 +307,8 @@ impl Supervisor {
         started: &mut Option<oneshot::Sender<Result<(), BusError>>>,
     ) -> Ended {
         let mut pulse_probe = {
-            let proof = prove(
-                process.pid(),
-                &self.run_dir,
-                self.port.load(Ordering::Acquire),
-                server_name,
-                &self.own_key,
-            );
+            let proof =
+                prove(process.pid(), &self.run_dir, self.port.load(Ordering::Acquire), server_name, &self.own_key);
             tokio::select! {
                 biased;
                 reason = process.wait() => return Ended::Died { reason },
@@ -453,9 +439,7 @@ impl Supervisor {
                 Waiting::Added { name, key, answer } => {
                     let outcome = match timeout(RELOAD_LIMIT, Probe::connect(port, &key)).await {
                         Ok(Ok(_)) => credentials(port, &name, &key),
-                        Ok(Err(error)) => {
-                            Err(BusError::Server { reason: format!("`{name}` cannot connect: {error}") })
-                        }
+                        Ok(Err(error)) => Err(BusError::Server { reason: format!("`{name}` cannot connect: {error}") }),
                         Err(_) => Err(BusError::Server { reason: format!("`{name}` gets no answer") }),
                     };
                     let _ = answer.send(outcome);
@@ -643,9 +627,7 @@ fn restart_pause(attempt: usize, chance: u32) -> Duration {
 }
 
 fn credentials(port: u16, identity: &str, key: &KeyPair) -> Result<Credentials, BusError> {
-    let seed = key
-        .seed()
-        .map_err(|error| BusError::Server { reason: format!("no seed for `{identity}`: {error}") })?;
+    let seed = key.seed().map_err(|error| BusError::Server { reason: format!("no seed for `{identity}`: {error}") })?;
     Ok(Credentials { url: url(port), identity: identity.to_owned(), seed })
 }
 

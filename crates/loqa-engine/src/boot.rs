@@ -40,9 +40,7 @@ pub(crate) fn begin(program: &str, kind: Option<EngineKind>) -> Begin {
     }
     let stdin = std::io::stdin();
     if stdin.is_terminal() {
-        return Begin::Refused(
-            "this program is started by the hub; run `loqa serve` or `loqa demo`".to_owned(),
-        );
+        return Begin::Refused("this program is started by the hub; run `loqa serve` or `loqa demo`".to_owned());
     }
     let mut line = Vec::new();
     if let Err(error) = stdin.lock().take(MAX_BOOT).read_until(b'\n', &mut line) {
@@ -65,8 +63,12 @@ fn parse(line: &[u8], kind: Option<EngineKind>) -> Result<(EngineKind, EngineBoo
     }
     // The line holds a secret, so neither it nor serde's excerpt of it is shown.
     let boot: EngineBoot = serde_json::from_slice(line).map_err(|error| {
-        format!("the boot line is not what this version understands: {:?} at column {}; \
-                 hub and engine must be of the same version", error.classify(), error.column())
+        format!(
+            "the boot line is not what this version understands: {:?} at column {}; \
+                 hub and engine must be of the same version",
+            error.classify(),
+            error.column()
+        )
     })?;
     let asked = [EngineKind::Stt, EngineKind::Llm, EngineKind::Tts]
         .into_iter()
@@ -116,7 +118,9 @@ mod tests {
         let cut = boot("stt.whisper")[..60].to_owned();
         let wrong_type = boot("stt.whisper").replace("\"SUSECRET\"", "[\"SUSECRET\"]");
         let huge = vec![b' '; 64 * 1024];
-        for line in [&b""[..], b"\n", b"{}", b"hello SUSECRET", cut.as_bytes(), wrong_type.as_bytes(), &huge, b"\xff\xfe"] {
+        for line in
+            [&b""[..], b"\n", b"{}", b"hello SUSECRET", cut.as_bytes(), wrong_type.as_bytes(), &huge, b"\xff\xfe"]
+        {
             let reason = parse(line, Some(EngineKind::Stt)).unwrap_err();
             assert!(!reason.contains("SUSECRET"), "{reason}");
         }

@@ -37,11 +37,7 @@ pub(crate) async fn keep_registered(
 }
 
 /// Hello, then announce whenever there is something new to announce.
-async fn register(
-    bus: &Bus,
-    hello: &EngineHello,
-    announce: &mut watch::Receiver<Option<EngineAnnounce>>,
-) -> Failure {
+async fn register(bus: &Bus, hello: &EngineHello, announce: &mut watch::Receiver<Option<EngineAnnounce>>) -> Failure {
     if let Err(refusal) = tell(bus, subject::ENGINE_HELLO, hello).await {
         return refusal;
     }

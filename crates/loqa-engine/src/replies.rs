@@ -9,9 +9,7 @@ use crate::CancelFlag;
 use bytes::Bytes;
 use loqa_bus::{Bus, BusError};
 use loqa_protocol::engine::EngineKind;
-use loqa_protocol::{
-    ErrorCode, Failure, Hop, InstanceId, audio, header, llm::LlmReply, stt::SttReply, tts::TtsReply,
-};
+use loqa_protocol::{ErrorCode, Failure, Hop, InstanceId, audio, header, llm::LlmReply, stt::SttReply, tts::TtsReply};
 use serde::Serialize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
@@ -165,23 +163,12 @@ impl Replies {
         self.send(&bytes, false, false, || Sent::Pcm(Vec::new()))
     }
 
-    fn send_json<T: Serialize>(
-        &self,
-        reply: &T,
-        last: bool,
-        captured: impl Fn(&T) -> Sent,
-    ) -> Result<(), ReplyError> {
+    fn send_json<T: Serialize>(&self, reply: &T, last: bool, captured: impl Fn(&T) -> Sent) -> Result<(), ReplyError> {
         let payload = serde_json::to_vec(reply).map_err(|_| ReplyError::Unsendable)?;
         self.send(&Bytes::from(payload), false, last, || captured(reply))
     }
 
-    fn send(
-        &self,
-        payload: &Bytes,
-        pcm: bool,
-        last: bool,
-        captured: impl Fn() -> Sent,
-    ) -> Result<(), ReplyError> {
+    fn send(&self, payload: &Bytes, pcm: bool, last: bool, captured: impl Fn() -> Sent) -> Result<(), ReplyError> {
         let started = Instant::now();
         loop {
             // Checking and sending under one lock: a cancel that closes the gate meanwhile

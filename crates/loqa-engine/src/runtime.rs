@@ -6,9 +6,7 @@ use crate::utterance::Utterance;
 use crate::worker::{self, Assignment, Report, fault, hop};
 use crate::{CancelFlag, EngineBoot, EngineKind, Job, LlmJob, Loaded, Replies, SttJob, TtsJob, host};
 use loqa_bus::{Bus, BusError, Connection, Credentials, Message, Subscription};
-use loqa_protocol::engine::{
-    Control, ControlAnswer, EngineAnnounce, EngineHello, HEARTBEAT_MS, Heartbeat,
-};
+use loqa_protocol::engine::{Control, ControlAnswer, EngineAnnounce, EngineHello, HEARTBEAT_MS, Heartbeat};
 use loqa_protocol::{ErrorCode, Failure, PROTOCOL_VERSION, WorkId, header, subject};
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
@@ -162,11 +160,7 @@ async fn live(
 
 /// Connects, patiently: the bus may be in the middle of a restart.
 async fn connect(boot: &EngineBoot) -> Result<Bus, BusError> {
-    let credentials = Credentials {
-        url: boot.url.clone(),
-        identity: boot.identity.clone(),
-        seed: boot.seed.clone(),
-    };
+    let credentials = Credentials { url: boot.url.clone(), identity: boot.identity.clone(), seed: boot.seed.clone() };
     let started = Instant::now();
     loop {
         match Bus::connect(&credentials).await {
@@ -202,10 +196,8 @@ async fn load_apart(
     load: impl FnOnce(EngineKind, &EngineBoot) -> Result<Loaded, Failure> + Send + 'static,
 ) -> Result<Loaded, Failure> {
     let (sender, receiver) = oneshot::channel();
-    let thread = std::thread::Builder::new()
-        .name("loader".to_owned())
-        .stack_size(worker::STACK_SIZE)
-        .spawn(move || {
+    let thread =
+        std::thread::Builder::new().name("loader".to_owned()).stack_size(worker::STACK_SIZE).spawn(move || {
             let loaded = load(kind, &boot);
             // Nobody waits any more when the engine is leaving.
             let _ = sender.send(loaded);
@@ -279,6 +271,8 @@ impl Engine {
         // As many frames as an utterance may have; a reader that is slower loses
         // frames, which the numbering shows.
         let audio = bus.subscribe(&subject::audio_all(&boot.instance), None, 4_096).await?;
+        let connection = bus.connection();
+        let epoch = connection.borrow().epoch;
         let (report_sender, reports) = async_mpsc::unbounded_channel();
         let period = Duration::from_millis(HEARTBEAT_MS);
         // Not at once: the first sign of life is the hello.
@@ -287,8 +281,8 @@ impl Engine {
         Ok(Self {
             kind,
             instance: boot.instance.clone(),
-            connection: bus.connection(),
-            epoch: 0,
+            connection,
+            epoch,
             bus,
             work: None,
             control,
@@ -316,18 +310,17 @@ impl Engine {
         announce: &watch::Sender<Option<EngineAnnounce>>,
     ) -> Result<(), Exit> {
         let slots = u32::try_from(loaded.workers.len()).unwrap_or(u32::MAX);
-        let Some(work) = subject::work(capability).filter(|_| {
-            slots > 0 && loaded.capabilities.iter().any(|offered| offered.name == capability)
-        }) else {
+        let Some(work) = subject::work(capability)
+            .filter(|_| slots > 0 && loaded.capabilities.iter().any(|offered| offered.name == capability))
+        else {
             tracing::error!(%capability, "the loaded model does not offer what the hub asked for");
             return Err(Exit::ModelRefused);
         };
         let (queue, assignments) = mpsc::channel();
-        self.threads = worker::start(self.kind, loaded.workers, assignments, &self.report_sender)
-            .map_err(|error| {
-                tracing::error!(%error, "no threads for the workers");
-                Exit::WorkerBroken
-            })?;
+        self.threads = worker::start(self.kind, loaded.workers, assignments, &self.report_sender).map_err(|error| {
+            tracing::error!(%error, "no threads for the workers");
+            Exit::WorkerBroken
+        })?;
         self.queue = Some(queue);
         self.work = Some(self.bus.subscribe(&work, Some(subject::WORKERS), 256).await.map_err(|error| {
             tracing::error!(%error, "cannot listen for work");
@@ -428,8 +421,7 @@ impl Engine {
                 if std::mem::replace(&mut self.epoch, connection.epoch) != connection.epoch {
                     // Whoever asked before the break was told so by its own client.
                     // A request that came right after it is told by this.
-                    let failure =
-                        Failure::new(hop(self.kind), ErrorCode::BusUnavailable, "the bus connection broke");
+                    let failure = Failure::new(hop(self.kind), ErrorCode::BusUnavailable, "the bus connection broke");
                     self.fail_all(&failure);
                 }
             }
@@ -540,9 +532,7 @@ impl Engine {
     }
 
     fn read<T: DeserializeOwned>(&self, message: &Message) -> Result<T, Failure> {
-        message
-            .json()
-            .map_err(|error| Failure::new(hop(self.kind), ErrorCode::BadRequest, error.to_string()))
+        message.json().map_err(|error| Failure::new(hop(self.kind), ErrorCode::BadRequest, error.to_string()))
     }
 
     /// Carries out an order of the hub and answers it.
@@ -563,9 +553,7 @@ impl Engine {
             Ok(Control::Ping { .. }) => {
                 refused(Failure::new(hop(self.kind), ErrorCode::BadRequest, "the nonce is over 64 bytes"))
             }
-            Err(error) => {
-                refused(Failure::new(hop(self.kind), ErrorCode::BadRequest, error.to_string()))
-            }
+            Err(error) => refused(Failure::new(hop(self.kind), ErrorCode::BadRequest, error.to_string())),
         };
         if let Some(reply) = &message.reply
             && let Err(error) = self.bus.respond(reply, &answer).await
@@ -645,9 +633,7 @@ impl Engine {
                     ErrorCode::BadAudio,
                     format!("no audio for {} s", AUDIO_SILENCE_LIMIT.as_secs()),
                 ),
-                Some(_) | None => {
-                    Failure::new(hop(kind), ErrorCode::DeadlineExceeded, "the engine ran out of time")
-                }
+                Some(_) | None => Failure::new(hop(kind), ErrorCode::DeadlineExceeded, "the engine ran out of time"),
             };
             job.end(kind, failure);
         }
@@ -727,8 +713,7 @@ fn watch_signals() -> async_mpsc::Receiver<()> {
 #[cfg(unix)]
 async fn asked_to_end() -> bool {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         tracing::warn!("signals cannot be heard");
         return false;

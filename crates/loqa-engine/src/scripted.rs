@@ -3,8 +3,7 @@
 //! The hub's tests use it through the program `loqa-scripted`.
 
 use crate::{
-    AudioInput, CancelFlag, Capability, EngineBoot, EngineKind, Job, LlmJob, Loaded, Replies, SttJob,
-    TtsJob, Worker,
+    AudioInput, CancelFlag, Capability, EngineBoot, EngineKind, Job, LlmJob, Loaded, Replies, SttJob, TtsJob, Worker,
 };
 use loqa_protocol::audio::{INPUT_SAMPLE_RATE, OUTPUT_SAMPLE_RATE};
 use loqa_protocol::llm::{LlmDone, LlmReply, Role};
@@ -272,9 +271,8 @@ impl Actor {
             .map(|message| message.content.to_lowercase())
             .unwrap_or_default();
         let replies = &self.script.replies;
-        let fitting = replies
-            .iter()
-            .find(|reply| reply.when.as_ref().is_some_and(|when| asked.contains(&when.to_lowercase())));
+        let fitting =
+            replies.iter().find(|reply| reply.when.as_ref().is_some_and(|when| asked.contains(&when.to_lowercase())));
         let in_turn: Vec<_> = replies.iter().filter(|reply| reply.when.is_none()).collect();
         match (fitting, in_turn.len()) {
             (Some(reply), _) => reply.clone(),
@@ -338,9 +336,7 @@ impl Actor {
                 replies.send_raw(b"{\"type\":\"nonsense\"")?;
                 Ok(true)
             }
-            Some(Fault::Fail { code, message }) => {
-                Err(Failure::new(loqa_protocol::Hop::Hub, *code, message.clone()))
-            }
+            Some(Fault::Fail { code, message }) => Err(Failure::new(loqa_protocol::Hop::Hub, *code, message.clone())),
         }
     }
 

@@ -40,8 +40,8 @@ impl Utterance {
             }
             Some(Err(_)) | None => return Err(bad_audio("a frame has no number".to_owned())),
         }
-        let samples = pcm_from_bytes(payload)
-            .ok_or_else(|| bad_audio(format!("frame {expected} ends in half a sample")))?;
+        let samples =
+            pcm_from_bytes(payload).ok_or_else(|| bad_audio(format!("frame {expected} ends in half a sample")))?;
         self.frames += 1;
         self.samples += samples.len() as u64;
         if self.samples > MAX_SAMPLES || self.frames > MAX_FRAMES {

@@ -96,10 +96,8 @@ mod tests {
     fn nothing_is_allowed_that_is_not_listed() {
         assert_eq!(allow(&[]), json!({ "deny": ">" }), "an empty list would mean everything");
         let silent = Permissions { publish: vec![], subscribe: vec![], responses: true };
-        let identities = BTreeMap::from([(
-            "mute".to_owned(),
-            Identity { public_key: "UKEY".to_owned(), permissions: silent },
-        )]);
+        let identities =
+            BTreeMap::from([("mute".to_owned(), Identity { public_key: "UKEY".to_owned(), permissions: silent })]);
         let text = Config {
             server_name: "n",
             port: None,

@@ -42,10 +42,8 @@ impl Probe {
         stream.set_nodelay(true)?;
         let mut probe = Self { stream: BufReader::new(stream), server_name: String::new() };
         let line = probe.line().await?;
-        let info: Info = line
-            .strip_prefix("INFO ")
-            .and_then(|json| serde_json::from_str(json).ok())
-            .ok_or(ProbeError::NotNats)?;
+        let info: Info =
+            line.strip_prefix("INFO ").and_then(|json| serde_json::from_str(json).ok()).ok_or(ProbeError::NotNats)?;
         probe.server_name = info.server_name;
         let signature = key.sign(info.nonce.as_bytes()).map_err(|_| ProbeError::Refused)?;
         let hello = serde_json::json!({
@@ -118,8 +116,7 @@ fn base64_url(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
-        let group = chunk.iter().fold(0_u32, |group, byte| (group << 8) | u32::from(*byte))
-            << (8 * (3 - chunk.len()));
+        let group = chunk.iter().fold(0_u32, |group, byte| (group << 8) | u32::from(*byte)) << (8 * (3 - chunk.len()));
         for position in 0..=chunk.len() {
             let index = (group >> (18 - 6 * position)) & 63;
             text.push(char::from(ALPHABET[index as usize]));
@@ -135,8 +132,13 @@ mod tests {
     #[test]
     fn base64_matches_the_test_vectors_of_rfc_4648() {
         for (bytes, text) in [
-            ("", ""), ("f", "Zg"), ("fo", "Zm8"), ("foo", "Zm9v"), ("foob", "Zm9vYg"),
-            ("fooba", "Zm9vYmE"), ("foobar", "Zm9vYmFy"),
+            ("", ""),
+            ("f", "Zg"),
+            ("fo", "Zm8"),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg"),
+            ("fooba", "Zm9vYmE"),
+            ("foobar", "Zm9vYmFy"),
         ] {
             assert_eq!(base64_url(bytes.as_bytes()), text);
         }

@@ -134,8 +134,16 @@ async fn bad_subjects_headers_and_reply_addresses_never_reach_the_wire() {
         assert!(matches!(error, BusError::InvalidSubject(_)), "{subject:?}: {error}");
     }
     for reply in [
-        "loqa.engine.control.e-1", "_INBOX", "_INBOX.", "_INBOX.x", "_INBOX..x", "_INBOX.x.>", "_INBOX.*.x",
-        "_INBOX.x.y z", "$SYS.REQ", "",
+        "loqa.engine.control.e-1",
+        "_INBOX",
+        "_INBOX.",
+        "_INBOX.x",
+        "_INBOX..x",
+        "_INBOX.x.>",
+        "_INBOX.*.x",
+        "_INBOX.x.y z",
+        "$SYS.REQ",
+        "",
     ] {
         assert!(hub.respond(reply, &1).await.is_err(), "{reply:?} is no inbox");
     }

@@ -4,6 +4,6 @@
 
 mod client;
 mod permissions;
-mod support;
 #[cfg(target_os = "linux")]
 mod supervision;
+mod support;

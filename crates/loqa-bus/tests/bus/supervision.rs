@@ -98,9 +98,8 @@ async fn a_hung_server_is_replaced() {
     let pid = rustix::process::Pid::from_raw(i32::try_from(before).unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
     let mut state = test.server.state();
-    let back = state.wait_for(|state| {
-        *state == ServerState::Ready && test.server.pid().is_some_and(|pid| pid != before)
-    });
+    let back =
+        state.wait_for(|state| *state == ServerState::Ready && test.server.pid().is_some_and(|pid| pid != before));
     timeout(LIMIT, back).await.unwrap().unwrap();
     assert!(!is_running(before));
 }
@@ -142,9 +141,8 @@ async fn an_impostor_on_the_port_is_never_taken_for_the_server() {
 #[tokio::test]
 async fn a_start_that_cannot_work_fails_at_once_and_says_why() {
     let dir = tempfile::tempdir().unwrap();
-    let start = |binary: std::path::PathBuf, run_dir: std::path::PathBuf| {
-        BusServer::start(ServerOptions { binary, run_dir })
-    };
+    let start =
+        |binary: std::path::PathBuf, run_dir: std::path::PathBuf| BusServer::start(ServerOptions { binary, run_dir });
     let run = dir.path().join("run");
     let missing = start(dir.path().join("none"), run.clone()).await.err().unwrap();
     assert!(missing.to_string().contains("npm run setup"), "{missing}");

@@ -27,11 +27,7 @@ pub(super) fn spawn(binary: &Path, config: &Path) -> io::Result<(Child, u32, Chi
         command.pre_exec(move || {
             rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
             // The hub may have died before the signal was armed; then nobody sends it.
-            if rustix::process::getppid() == Some(hub) {
-                Ok(())
-            } else {
-                Err(io::ErrorKind::BrokenPipe.into())
-            }
+            if rustix::process::getppid() == Some(hub) { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
         });
     }
     let mut child = command.spawn()?;

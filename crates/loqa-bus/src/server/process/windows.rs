@@ -12,12 +12,7 @@ pub(super) type Child = Box<dyn ChildWrapper>;
 
 pub(super) fn spawn(binary: &Path, config: &Path) -> io::Result<(Child, u32, ChildStderr)> {
     let mut command = CommandWrap::with_new(binary, |command| {
-        command
-            .arg("-c")
-            .arg(config)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
+        command.arg("-c").arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     });
     command.wrap(KillOnDrop).wrap(JobObject);
     let mut child = command.spawn()?;
