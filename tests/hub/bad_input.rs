@@ -66,7 +66,16 @@ async fn speech_in_any_common_format_is_understood() {
     let floats: Vec<f32> = samples.iter().map(|s| f32::from(*s) / 32768.0).collect();
     let cases = [
         ("8 bit", wav(1, 1, 16_000, 8, &samples.iter().map(|s| ((s >> 8) + 128) as u8).collect::<Vec<_>>())),
-        ("stereo", wav(1, 2, 16_000, 16, &samples.iter().flat_map(|s| [s.to_le_bytes(), s.to_le_bytes()].concat()).collect::<Vec<_>>())),
+        (
+            "stereo",
+            wav(
+                1,
+                2,
+                16_000,
+                16,
+                &samples.iter().flat_map(|s| [s.to_le_bytes(), s.to_le_bytes()].concat()).collect::<Vec<_>>(),
+            ),
+        ),
         ("float", wav(3, 1, 16_000, 32, &floats.iter().flat_map(|s| s.to_le_bytes()).collect::<Vec<_>>())),
         ("44.1 kHz", wav(1, 1, 44_100, 16, &resampled(&floats, 44_100))),
     ];

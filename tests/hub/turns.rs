@@ -148,7 +148,18 @@ fn the_demo_prints_one_object_and_writes_the_reply() {
     assert_eq!(turn["class"], "intent");
     assert_eq!(turn["tool"]["name"], "timer.start");
     assert_eq!(turn["reply_wav"], reply.to_str().unwrap());
-    for part in ["total", "endpoint", "stt_tail", "plan", "skill", "llm_first_token", "first_clause", "tts_first_chunk", "bus", "output"] {
+    for part in [
+        "total",
+        "endpoint",
+        "stt_tail",
+        "plan",
+        "skill",
+        "llm_first_token",
+        "first_clause",
+        "tts_first_chunk",
+        "bus",
+        "output",
+    ] {
         assert!(turn["latency_ms"][part].is_number(), "{part} in {turn}");
     }
     let samples = loqa_audio::wav::read_speech(&reply).unwrap();

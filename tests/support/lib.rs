@@ -194,7 +194,10 @@ pub fn last_json(output: &Output) -> serde_json::Value {
     let text = String::from_utf8_lossy(&output.stdout);
     let line = text.lines().last().unwrap_or_default();
     serde_json::from_str(line).unwrap_or_else(|e| {
-        panic!("last line of standard output is one object: {e}: {line}\nstderr: {}", String::from_utf8_lossy(&output.stderr))
+        panic!(
+            "last line of standard output is one object: {e}: {line}\nstderr: {}",
+            String::from_utf8_lossy(&output.stderr)
+        )
     })
 }
 

@@ -21,10 +21,10 @@ pub struct Clip {
 impl Clip {
     /// Reads a WAV file of any common kind.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let samples = wav::read_speech(path).map_err(|e| crate::BadArguments(format!("{:#}", anyhow::Error::from(e))))?;
+        let samples =
+            wav::read_speech(path).map_err(|e| crate::BadArguments(format!("{:#}", anyhow::Error::from(e))))?;
         let mut vad = Vad::default();
-        let frames =
-            samples.chunks(INPUT_FRAME_SAMPLES).map(|frame| (frame.to_vec(), vad.is_voiced(frame))).collect();
+        let frames = samples.chunks(INPUT_FRAME_SAMPLES).map(|frame| (frame.to_vec(), vad.is_voiced(frame))).collect();
         Ok(Self { frames, samples: samples.len() })
     }
 

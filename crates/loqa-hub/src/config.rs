@@ -58,38 +58,158 @@ pub struct Key {
 
 /// Every key.
 pub const KEYS: &[Key] = &[
-    Key { name: "paths.data", kind: Kind::Path, default: "", doc: "Folder for the databases; unset means the user's data folder." },
-    Key { name: "paths.models", kind: Kind::Path, default: "", doc: "Folder of `catalog.toml` and the model files; unset means the bundled one." },
-    Key { name: "paths.skills", kind: Kind::TextList, default: "", doc: "Folders of skills to load; unset means the bundled ones." },
-    Key { name: "paths.programs", kind: Kind::Path, default: "", doc: "Folder of the engine programs; unset means the folder of this program." },
-    Key { name: "bus.nats_server", kind: Kind::Path, default: "", doc: "The nats-server program; unset means the bundled one." },
+    Key {
+        name: "paths.data",
+        kind: Kind::Path,
+        default: "",
+        doc: "Folder for the databases; unset means the user's data folder.",
+    },
+    Key {
+        name: "paths.models",
+        kind: Kind::Path,
+        default: "",
+        doc: "Folder of `catalog.toml` and the model files; unset means the bundled one.",
+    },
+    Key {
+        name: "paths.skills",
+        kind: Kind::TextList,
+        default: "",
+        doc: "Folders of skills to load; unset means the bundled ones.",
+    },
+    Key {
+        name: "paths.programs",
+        kind: Kind::Path,
+        default: "",
+        doc: "Folder of the engine programs; unset means the folder of this program.",
+    },
+    Key {
+        name: "bus.nats_server",
+        kind: Kind::Path,
+        default: "",
+        doc: "The nats-server program; unset means the bundled one.",
+    },
     Key { name: "stt.enabled", kind: Kind::Bool, default: "true", doc: "Whether to run a speech recogniser." },
-    Key { name: "stt.model", kind: Kind::Text, default: "starter-stt", doc: "Catalog name of the speech recognition model." },
-    Key { name: "stt.threads", kind: Kind::Integer(0, 64), default: "0", doc: "Threads of the recogniser; 0 lets it choose." },
+    Key {
+        name: "stt.model",
+        kind: Kind::Text,
+        default: "starter-stt",
+        doc: "Catalog name of the speech recognition model.",
+    },
+    Key {
+        name: "stt.threads",
+        kind: Kind::Integer(0, 64),
+        default: "0",
+        doc: "Threads of the recogniser; 0 lets it choose.",
+    },
     Key { name: "stt.language", kind: Kind::Text, default: "en", doc: "BCP 47 language that is spoken." },
-    Key { name: "stt.min_confidence", kind: Kind::Number(0.0, 1.0), default: "0.35", doc: "Below this a transcript that fits no intent is not acted upon." },
-    Key { name: "llm.models", kind: Kind::TextList, default: "reflex", doc: "Catalog names of language models, best first; the next one takes over when one fails." },
-    Key { name: "llm.threads", kind: Kind::Integer(0, 64), default: "0", doc: "Threads of a language model; 0 lets it choose." },
-    Key { name: "llm.endpoint", kind: Kind::Text, default: "", doc: "Base URL of an OpenAI-compatible server (Ollama: http://127.0.0.1:11434/v1), tried before the local models." },
+    Key {
+        name: "stt.min_confidence",
+        kind: Kind::Number(0.0, 1.0),
+        default: "0.35",
+        doc: "Below this a transcript that fits no intent is not acted upon.",
+    },
+    Key {
+        name: "llm.models",
+        kind: Kind::TextList,
+        default: "reflex",
+        doc: "Catalog names of language models, best first; the next one takes over when one fails.",
+    },
+    Key {
+        name: "llm.threads",
+        kind: Kind::Integer(0, 64),
+        default: "0",
+        doc: "Threads of a language model; 0 lets it choose.",
+    },
+    Key {
+        name: "llm.endpoint",
+        kind: Kind::Text,
+        default: "",
+        doc: "Base URL of an OpenAI-compatible server (Ollama: http://127.0.0.1:11434/v1), tried before the local models.",
+    },
     Key { name: "llm.endpoint_model", kind: Kind::Text, default: "", doc: "Name of the model at `llm.endpoint`." },
-    Key { name: "llm.min_tool_confidence", kind: Kind::Number(0.0, 1.0), default: "0.7", doc: "Below this a tool call of a model is not carried out." },
+    Key {
+        name: "llm.min_tool_confidence",
+        kind: Kind::Number(0.0, 1.0),
+        default: "0.7",
+        doc: "Below this a tool call of a model is not carried out.",
+    },
     Key { name: "tts.enabled", kind: Kind::Bool, default: "true", doc: "Whether to run speech synthesis." },
     Key { name: "tts.model", kind: Kind::Text, default: "starter-tts", doc: "Catalog name of the voice model." },
     Key { name: "tts.voice", kind: Kind::Text, default: "", doc: "Name of the voice; unset means the model's first." },
     Key { name: "tts.speed", kind: Kind::Number(0.5, 2.0), default: "1.0", doc: "Speaking rate." },
-    Key { name: "tts.threads", kind: Kind::Integer(0, 64), default: "0", doc: "Threads of the synthesis; 0 lets it choose." },
-    Key { name: "tts.cache_bytes", kind: Kind::Integer(0, 1 << 30), default: "8388608", doc: "Memory for phrases that were spoken before; 0 turns the cache off." },
-    Key { name: "tts.onnxruntime", kind: Kind::Path, default: "", doc: "The ONNX Runtime library; unset means the bundled one." },
-    Key { name: "turn.stt_final_ms", kind: Kind::Integer(50, 600_000), default: "4000", doc: "Longest wait for the transcript after the end of speech." },
-    Key { name: "turn.llm_first_ms", kind: Kind::Integer(50, 600_000), default: "8000", doc: "Longest wait for the first word of a language model." },
-    Key { name: "turn.llm_total_ms", kind: Kind::Integer(50, 600_000), default: "30000", doc: "Longest time for a whole reply of a language model." },
-    Key { name: "turn.skill_ms", kind: Kind::Integer(10, 600_000), default: "250", doc: "Longest time for one tool call." },
-    Key { name: "turn.tts_first_ms", kind: Kind::Integer(50, 600_000), default: "4000", doc: "Longest wait for the first sound of a clause." },
-    Key { name: "turn.total_ms", kind: Kind::Integer(500, 600_000), default: "60000", doc: "Longest time from the end of speech to the end of the answer's making." },
-    Key { name: "privacy.keep", kind: Kind::Choice(&["none", "turns"]), default: "turns", doc: "What the recorder keeps: nothing, or the events of each turn (never audio)." },
-    Key { name: "telemetry.log", kind: Kind::Text, default: "warn", doc: "Log filter, for example `info` or `loqa_hub=debug`." },
+    Key {
+        name: "tts.threads",
+        kind: Kind::Integer(0, 64),
+        default: "0",
+        doc: "Threads of the synthesis; 0 lets it choose.",
+    },
+    Key {
+        name: "tts.cache_bytes",
+        kind: Kind::Integer(0, 1 << 30),
+        default: "8388608",
+        doc: "Memory for phrases that were spoken before; 0 turns the cache off.",
+    },
+    Key {
+        name: "tts.onnxruntime",
+        kind: Kind::Path,
+        default: "",
+        doc: "The ONNX Runtime library; unset means the bundled one.",
+    },
+    Key {
+        name: "turn.stt_final_ms",
+        kind: Kind::Integer(50, 600_000),
+        default: "4000",
+        doc: "Longest wait for the transcript after the end of speech.",
+    },
+    Key {
+        name: "turn.llm_first_ms",
+        kind: Kind::Integer(50, 600_000),
+        default: "8000",
+        doc: "Longest wait for the first word of a language model.",
+    },
+    Key {
+        name: "turn.llm_total_ms",
+        kind: Kind::Integer(50, 600_000),
+        default: "30000",
+        doc: "Longest time for a whole reply of a language model.",
+    },
+    Key {
+        name: "turn.skill_ms",
+        kind: Kind::Integer(10, 600_000),
+        default: "250",
+        doc: "Longest time for one tool call.",
+    },
+    Key {
+        name: "turn.tts_first_ms",
+        kind: Kind::Integer(50, 600_000),
+        default: "4000",
+        doc: "Longest wait for the first sound of a clause.",
+    },
+    Key {
+        name: "turn.total_ms",
+        kind: Kind::Integer(500, 600_000),
+        default: "60000",
+        doc: "Longest time from the end of speech to the end of the answer's making.",
+    },
+    Key {
+        name: "privacy.keep",
+        kind: Kind::Choice(&["none", "turns"]),
+        default: "turns",
+        doc: "What the recorder keeps: nothing, or the events of each turn (never audio).",
+    },
+    Key {
+        name: "telemetry.log",
+        kind: Kind::Text,
+        default: "warn",
+        doc: "Log filter, for example `info` or `loqa_hub=debug`.",
+    },
     Key { name: "telemetry.json", kind: Kind::Bool, default: "false", doc: "Logs as JSON lines." },
-    Key { name: "telemetry.otlp_endpoint", kind: Kind::Text, default: "", doc: "OpenTelemetry collector (OTLP over HTTP); unset sends nothing." },
+    Key {
+        name: "telemetry.otlp_endpoint",
+        kind: Kind::Text,
+        default: "",
+        doc: "OpenTelemetry collector (OTLP over HTTP); unset sends nothing.",
+    },
 ];
 
 /// Where a value comes from.
@@ -215,10 +335,7 @@ impl Config {
     ) -> Result<(), ConfigError> {
         for (variable, text) in environment {
             if variable == "LOQA_OTLP_ENDPOINT" {
-                self.values.insert(
-                    "telemetry.otlp_endpoint",
-                    (Value::String(text), Origin::Environment(variable)),
-                );
+                self.values.insert("telemetry.otlp_endpoint", (Value::String(text), Origin::Environment(variable)));
                 continue;
             }
             if !variable.starts_with("LOQA_")
@@ -353,7 +470,8 @@ fn find_key(name: &str) -> Option<&'static Key> {
 }
 
 fn unknown(origin: &Origin, name: &str) -> ConfigError {
-    let wanted = name.strip_prefix("LOQA_").map_or_else(|| name.to_owned(), |rest| rest.to_lowercase().replace('_', "."));
+    let wanted =
+        name.strip_prefix("LOQA_").map_or_else(|| name.to_owned(), |rest| rest.to_lowercase().replace('_', "."));
     let nearest = KEYS
         .iter()
         .map(|key| (edit_distance(&wanted, key.name), key.name))
@@ -365,12 +483,7 @@ fn unknown(origin: &Origin, name: &str) -> ConfigError {
 }
 
 fn bad(origin: &Origin, key: &Key, found: String) -> ConfigError {
-    ConfigError::BadValue {
-        origin: origin.to_string(),
-        key: key.name.to_owned(),
-        allowed: key.kind.to_string(),
-        found,
-    }
+    ConfigError::BadValue { origin: origin.to_string(), key: key.name.to_owned(), allowed: key.kind.to_string(), found }
 }
 
 fn parse_text(key: &Key, text: &str) -> Result<Value, String> {
@@ -384,7 +497,11 @@ fn parse_text(key: &Key, text: &str) -> Result<Value, String> {
             _ => return Err(format!("`{text}`")),
         }),
         Kind::TextList => Value::Array(
-            text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(|item| Value::from(item.to_owned())).collect(),
+            text.split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty())
+                .map(|item| Value::from(item.to_owned()))
+                .collect(),
         ),
     };
     check(key, &value)
@@ -495,9 +612,18 @@ mod tests {
     fn faults_name_file_line_key_and_what_is_allowed() {
         let cases = [
             ("[stt]\nthread = 2\n", "DIR/loqa.toml:2: unknown key `stt.thread`, did you mean `stt.threads`?"),
-            ("[stt]\nthreads = \"two\"\n", "DIR/loqa.toml:2: `stt.threads` must be a whole number from 0 to 64, found: \"two\""),
-            ("[stt]\n\nthreads = 99\n", "DIR/loqa.toml:3: `stt.threads` must be a whole number from 0 to 64, found: 99"),
-            ("[privacy]\nkeep = \"all\"\n", "DIR/loqa.toml:2: `privacy.keep` must be one of: none, turns, found: \"all\""),
+            (
+                "[stt]\nthreads = \"two\"\n",
+                "DIR/loqa.toml:2: `stt.threads` must be a whole number from 0 to 64, found: \"two\"",
+            ),
+            (
+                "[stt]\n\nthreads = 99\n",
+                "DIR/loqa.toml:3: `stt.threads` must be a whole number from 0 to 64, found: 99",
+            ),
+            (
+                "[privacy]\nkeep = \"all\"\n",
+                "DIR/loqa.toml:2: `privacy.keep` must be one of: none, turns, found: \"all\"",
+            ),
             ("stt = 3\n", "DIR/loqa.toml:1: unknown key `stt`; `loqa config show` lists all keys"),
             ("[stt.threads]\nx = 1\n", "DIR/loqa.toml:2: unknown key `stt.threads.x`, did you mean `stt.threads`?"),
         ];

@@ -6,9 +6,9 @@ use crate::models::Catalog;
 use crate::paths::{DataLock, HubFile, Paths};
 use crate::recorder::Recorder;
 use crate::registry::Registry;
+use crate::session::Session;
 use crate::session::driver::{TurnContext, TurnInput, TurnOrder, VoiceSettings, run_turn};
 use crate::session::hops::{HopEvent, Reach};
-use crate::session::Session;
 use crate::sink::{AudioSink, SinkCommand, SinkEvent};
 use crate::supervisor::{EngineSpec, EngineState, Supervised};
 use anyhow::{Context as _, bail};
@@ -107,12 +107,11 @@ impl Hub {
                 .await
                 .context("start the message bus")?,
         );
-        let hub_credentials = server.add_identity("hub", Permissions::hub()).await.context("make the hub's identity")?;
+        let hub_credentials =
+            server.add_identity("hub", Permissions::hub()).await.context("make the hub's identity")?;
         let bus = Bus::connect(&hub_credentials).await.context("connect to the message bus")?;
-        let operator = server
-            .add_identity(OPERATOR, Permissions::operator())
-            .await
-            .context("make the operator's identity")?;
+        let operator =
+            server.add_identity(OPERATOR, Permissions::operator()).await.context("make the operator's identity")?;
         lock.publish(&HubFile {
             pid: std::process::id(),
             url: operator.url.clone(),
@@ -126,15 +125,15 @@ impl Hub {
         let capabilities = specs.iter().map(|spec| spec.capability.clone()).collect::<Vec<_>>();
         let voice = voice_settings(config, &specs);
         let settings = turn_settings(config, &specs);
-        let engines: Vec<Supervised> = specs
-            .into_iter()
-            .map(|spec| Supervised::start(spec, server.clone(), registry.clone()))
-            .collect();
+        let engines: Vec<Supervised> =
+            specs.into_iter().map(|spec| Supervised::start(spec, server.clone(), registry.clone())).collect();
 
         let (opened, announcements, announced) = skills_opened;
         let skills = opened.await.context("open the skills")??;
         let intents = IntentIndex::compile(&skills.intents())
-            .map_err(|errors| anyhow::anyhow!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))
+            .map_err(|errors| {
+                anyhow::anyhow!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+            })
             .context("compile the utterances of the skills")?;
         let store = (config.text("privacy.keep") != "none").then(|| paths.data.join("loqa.db"));
         let recorder = Recorder::start(store.as_deref(), bus.clone())?;
@@ -226,10 +225,7 @@ impl Hub {
     /// Process ids of the engines by capability.
     #[must_use]
     pub fn engine_pids(&self) -> Vec<(String, u32)> {
-        self.engines
-            .iter()
-            .filter_map(|engine| engine.pid().map(|pid| (engine.spec.capability.clone(), pid)))
-            .collect()
+        self.engines.iter().filter_map(|engine| engine.pid().map(|pid| (engine.spec.capability.clone(), pid))).collect()
     }
 
     /// The recorder, for figures and tests.
@@ -290,10 +286,7 @@ async fn begin(inner: &Arc<Inner>, session: Option<SessionId>, input: TurnInput,
                 sessions.remove(&idle);
             }
         }
-        sessions
-            .entry(session_id.clone())
-            .or_insert_with(|| Arc::new(Mutex::new(Session::new(session_id))))
-            .clone()
+        sessions.entry(session_id.clone()).or_insert_with(|| Arc::new(Mutex::new(Session::new(session_id)))).clone()
     };
     let (inner, id) = (inner.clone(), turn.clone());
     tokio::spawn(async move {
@@ -419,9 +412,9 @@ fn open_skills(data: &Path, folders: &[std::path::PathBuf], effects: Arc<HubEffe
     let options = SkillHostOptions { data_dir: data.to_owned(), clock: Arc::new(SystemClock) };
     let skills = SkillHost::open(options, effects).context("open the skill store")?;
     for folder in folders {
-        skills
-            .load(folder)
-            .with_context(|| format!("load the skill in `{}`: run `npm run setup` to build the bundled ones", folder.display()))?;
+        skills.load(folder).with_context(|| {
+            format!("load the skill in `{}`: run `npm run setup` to build the bundled ones", folder.display())
+        })?;
     }
     Ok(skills)
 }

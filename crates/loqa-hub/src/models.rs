@@ -238,11 +238,15 @@ fn verify_file(path: &Path, file: &ModelFile) -> anyhow::Result<()> {
     if file.sha256 == UNKNOWN {
         bail!("the digest of `{shown}` is not known, so it cannot be trusted: see models/catalog.toml");
     }
-    let mut reader = File::open(path)
-        .with_context(|| format!("open `{shown}`: the file is missing, restore it from the repository or the installer"))?;
+    let mut reader = File::open(path).with_context(|| {
+        format!("open `{shown}`: the file is missing, restore it from the repository or the installer")
+    })?;
     let size = reader.metadata().with_context(|| format!("look at `{shown}`"))?.len();
     if size != file.size {
-        bail!("`{shown}` has {size} bytes, {} are expected: restore it from the repository or the installer", file.size);
+        bail!(
+            "`{shown}` has {size} bytes, {} are expected: restore it from the repository or the installer",
+            file.size
+        );
     }
     let mut hasher = Sha256::new();
     let mut block = vec![0; 1 << 20];
@@ -325,7 +329,10 @@ mod tests {
         assert!(error(&catalog).contains("has 10 bytes"));
         std::fs::write(&path, b"GGUF same length, bad").unwrap();
         let text = error(&catalog);
-        assert!(text.contains(&digest(good)) && text.contains(&digest(b"GGUF same length, bad")), "both digests: {text}");
+        assert!(
+            text.contains(&digest(good)) && text.contains(&digest(b"GGUF same length, bad")),
+            "both digests: {text}"
+        );
         std::fs::write(&path, good).unwrap();
         catalog.verified("m", EngineKind::Llm).unwrap();
 

@@ -37,9 +37,8 @@ impl Paths {
         let program = std::env::current_exe().context("find this program")?;
         let beside = program.parent().unwrap_or(Path::new(".")).to_owned();
         let tree = source_tree();
-        let tools = std::env::var_os("LOQA_TOOLS")
-            .map(PathBuf::from)
-            .or_else(|| tree.as_ref().map(|tree| tree.join(".tools")));
+        let tools =
+            std::env::var_os("LOQA_TOOLS").map(PathBuf::from).or_else(|| tree.as_ref().map(|tree| tree.join(".tools")));
         let installed = [beside.join("resources"), PathBuf::from("/usr/lib/Loqa")];
         let first_of = |candidates: Vec<PathBuf>| {
             candidates.iter().find(|path| path.exists()).or(candidates.first()).cloned().unwrap_or_default()
@@ -116,13 +115,12 @@ impl Paths {
         let probe = self.data.join(".write-probe");
         let written = std::fs::write(&probe, vec![0u8; ROOM_TO_START]);
         let removed = std::fs::remove_file(&probe);
-        written.and(removed)
-            .with_context(|| {
-                format!(
-                    "write to the data folder `{}`: free some space or set `paths.data` to another folder",
-                    self.data.display()
-                )
-            })
+        written.and(removed).with_context(|| {
+            format!(
+                "write to the data folder `{}`: free some space or set `paths.data` to another folder",
+                self.data.display()
+            )
+        })
     }
 }
 
@@ -194,7 +192,11 @@ impl DataLock {
             Ok(()) => {}
             Err(std::fs::TryLockError::WouldBlock) => {
                 let pid = std::fs::read_to_string(&holder).unwrap_or_default();
-                let who = if pid.trim().is_empty() { "another hub".to_owned() } else { format!("the hub with process id {}", pid.trim()) };
+                let who = if pid.trim().is_empty() {
+                    "another hub".to_owned()
+                } else {
+                    format!("the hub with process id {}", pid.trim())
+                };
                 bail!(
                     "the data folder `{}` is held by {who}: use `loqa ask` to talk to it, stop it, or set `paths.data` to another folder",
                     data.display()

@@ -85,8 +85,7 @@ impl Recorder {
 }
 
 fn open(path: &Path) -> anyhow::Result<Connection> {
-    let connection =
-        Connection::open(path).with_context(|| format!("open the event store `{}`", path.display()))?;
+    let connection = Connection::open(path).with_context(|| format!("open the event store `{}`", path.display()))?;
     // The path of a turn never waits for this file, so every batch can be made durable.
     connection
         .execute_batch(

@@ -43,11 +43,7 @@ impl Registry {
     /// An empty registry.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            nodes: Arc::default(),
-            changes: Arc::new(watch::channel(0).0),
-            keep_dead: Duration::from_mins(1),
-        }
+        Self { nodes: Arc::default(), changes: Arc::new(watch::channel(0).0), keep_dead: Duration::from_mins(1) }
     }
 
     fn nodes(&self) -> MutexGuard<'_, BTreeMap<InstanceId, Node>> {
@@ -80,10 +76,8 @@ impl Registry {
             .remove(&hello.instance)
             .filter(|node| node.state == NodeState::Ready)
             .map_or((NodeState::Starting, Vec::new()), |node| (node.state, node.capabilities));
-        nodes.insert(
-            hello.instance.clone(),
-            Node { hello, state, capabilities, busy: 0, rss_bytes: 0, last_seen: now },
-        );
+        nodes
+            .insert(hello.instance.clone(), Node { hello, state, capabilities, busy: 0, rss_bytes: 0, last_seen: now });
         drop(nodes);
         self.changed();
         welcome()
@@ -130,9 +124,8 @@ impl Registry {
     pub fn sweep(&self, now: Instant) {
         let silent: Vec<InstanceId> = {
             let mut nodes = self.nodes();
-            nodes.retain(|_, node| {
-                node.state != NodeState::Dead || now.duration_since(node.last_seen) < self.keep_dead
-            });
+            nodes
+                .retain(|_, node| node.state != NodeState::Dead || now.duration_since(node.last_seen) < self.keep_dead);
             nodes
                 .iter()
                 .filter(|(_, node)| {
@@ -151,9 +144,9 @@ impl Registry {
     /// Whether a living engine offers `capability`.
     #[must_use]
     pub fn offers(&self, capability: &str) -> bool {
-        self.nodes().values().any(|node| {
-            node.state == NodeState::Ready && node.capabilities.iter().any(|c| c.name == capability)
-        })
+        self.nodes()
+            .values()
+            .any(|node| node.state == NodeState::Ready && node.capabilities.iter().any(|c| c.name == capability))
     }
 
     /// Whether this engine is known and not dead.

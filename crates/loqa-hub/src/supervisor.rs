@@ -100,10 +100,9 @@ impl Supervised {
     pub fn pid(&self) -> Option<u32> {
         match &*self.state.borrow() {
             EngineState::Running { pid } => Some(*pid),
-            EngineState::Starting
-            | EngineState::Backoff { .. }
-            | EngineState::Broken { .. }
-            | EngineState::Stopped => None,
+            EngineState::Starting | EngineState::Backoff { .. } | EngineState::Broken { .. } | EngineState::Stopped => {
+                None
+            }
         }
     }
 
@@ -206,9 +205,9 @@ async fn run_once(
     command.wrap(process_wrap::tokio::ProcessGroup::leader());
     #[cfg(windows)]
     command.wrap(process_wrap::tokio::JobObject);
-    let mut child = command
-        .spawn()
-        .with_context(|| format!("start engine `{}`: run `npm run setup` or set `paths.programs`", spec.program.display()))?;
+    let mut child = command.spawn().with_context(|| {
+        format!("start engine `{}`: run `npm run setup` or set `paths.programs`", spec.program.display())
+    })?;
     let pid = child.id().unwrap_or(0);
     let last_words = Arc::new(Mutex::new(VecDeque::with_capacity(LAST_WORDS)));
     if let Some(stderr) = child.stderr().take() {
@@ -253,11 +252,7 @@ async fn stop_child(child: &mut dyn ChildWrapper) {
     }
 }
 
-async fn keep_last_words(
-    stderr: tokio::process::ChildStderr,
-    words: Arc<Mutex<VecDeque<String>>>,
-    capability: String,
-) {
+async fn keep_last_words(stderr: tokio::process::ChildStderr, words: Arc<Mutex<VecDeque<String>>>, capability: String) {
     let mut lines = BufReader::new(stderr).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         tracing::debug!(%capability, "{line}");

@@ -23,8 +23,7 @@ pub fn pcm_to_bytes(samples: &[i16]) -> Vec<u8> {
 #[must_use]
 pub fn pcm_from_bytes(bytes: &[u8]) -> Option<Vec<i16>> {
     let (pairs, rest) = bytes.as_chunks::<2>();
-    rest.is_empty()
-        .then(|| pairs.iter().map(|pair| i16::from_le_bytes(*pair)).collect())
+    rest.is_empty().then(|| pairs.iter().map(|pair| i16::from_le_bytes(*pair)).collect())
 }
 
 #[cfg(test)]

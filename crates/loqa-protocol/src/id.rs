@@ -11,9 +11,7 @@ pub const MAX_TOKEN_LEN: usize = 64;
 #[must_use]
 pub fn is_token(token: &str) -> bool {
     (1..=MAX_TOKEN_LEN).contains(&token.len())
-        && token
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
+        && token.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
 }
 
 /// A string that cannot be a subject token.

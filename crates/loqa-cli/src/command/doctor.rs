@@ -113,11 +113,7 @@ fn processor() -> Finding {
 }
 
 async fn program(part: &'static str, path: &Path, remedy: &str) -> Finding {
-    let run = tokio::process::Command::new(path)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
+    let run = tokio::process::Command::new(path).arg("--version").stdin(Stdio::null()).kill_on_drop(true).output();
     let result = match tokio::time::timeout(PROGRAM_PATIENCE, run).await {
         Ok(Ok(output)) if output.status.success() => {
             let text = String::from_utf8_lossy(&output.stdout);

@@ -73,7 +73,9 @@ fn verify(session: &Session, catalog: &Catalog, names: &[String]) -> anyhow::Res
         catalog
             .models
             .iter()
-            .filter(|model| model.bundled || matches!(catalog.presence(model), Presence::Installed | Presence::Incomplete))
+            .filter(|model| {
+                model.bundled || matches!(catalog.presence(model), Presence::Installed | Presence::Incomplete)
+            })
             .collect::<Vec<_>>()
     } else {
         names.iter().map(|name| catalog.find(name, None)).collect::<anyhow::Result<_>>()?

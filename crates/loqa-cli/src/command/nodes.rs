@@ -13,9 +13,7 @@ use std::time::Duration;
 pub async fn connect(session: &Session) -> anyhow::Result<Option<Bus>> {
     let Some(hub) = running_hub(&session.paths.data) else { return Ok(None) };
     let credentials = Credentials { url: hub.url, identity: hub.identity, seed: hub.seed };
-    let bus = Bus::connect(&credentials)
-        .await
-        .with_context(|| format!("reach the hub with process id {}", hub.pid))?;
+    let bus = Bus::connect(&credentials).await.with_context(|| format!("reach the hub with process id {}", hub.pid))?;
     Ok(Some(bus))
 }
 
@@ -28,9 +26,13 @@ pub async fn run(session: &Session) -> anyhow::Result<ExitCode> {
         println!("{}", serde_json::json!({ "nodes": nodes }));
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{:<20} {:<4} {:<9} {:>7} {:>9} {:>9}  capabilities", "instance", "kind", "state", "pid", "memory", "seen");
+    println!(
+        "{:<20} {:<4} {:<9} {:>7} {:>9} {:>9}  capabilities",
+        "instance", "kind", "state", "pid", "memory", "seen"
+    );
     for node in nodes {
-        let state = serde_json::to_value(node.state).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
+        let state =
+            serde_json::to_value(node.state).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
         let capabilities: Vec<_> = node
             .capabilities
             .iter()

@@ -464,7 +464,11 @@ impl Driver<'_> {
         self.runs.stt = run;
         let Some(capability) = self.context.voice.stt.clone() else {
             self.pending.push_back(Input::Failed {
-                failure: Failure::new(Hop::Stt, ErrorCode::EngineMissing, "no recogniser is configured, set `stt.enabled`"),
+                failure: Failure::new(
+                    Hop::Stt,
+                    ErrorCode::EngineMissing,
+                    "no recogniser is configured, set `stt.enabled`",
+                ),
             });
             return;
         };
@@ -516,8 +520,7 @@ impl Driver<'_> {
         let now = Instant::now();
         self.stopwatch.planned.get_or_insert(now);
         self.asked_model = Some(now);
-        let mut messages =
-            vec![ChatMessage { role: Role::System, content: self.context.voice.system_prompt.clone() }];
+        let mut messages = vec![ChatMessage { role: Role::System, content: self.context.voice.system_prompt.clone() }];
         messages.extend(self.session.history.iter().cloned());
         messages.push(ChatMessage { role: Role::User, content: text.to_owned() });
         if let Some((call, outcome)) = tool_result {
@@ -617,11 +620,8 @@ impl Driver<'_> {
     fn emit(&mut self, event: TurnEvent) {
         let event = match event {
             TurnEvent::TurnEnded { end, class, latency_ms: _ } => {
-                let class = if self.first_clause_cached && class != TurnClass::None {
-                    TurnClass::Cached
-                } else {
-                    class
-                };
+                let class =
+                    if self.first_clause_cached && class != TurnClass::None { TurnClass::Cached } else { class };
                 let latency_ms = self.stopwatch.split();
                 self.report.class = class;
                 self.report.latency_ms = latency_ms;

@@ -193,8 +193,7 @@ impl Reach {
         loop {
             while sent < utterance.frames.len() {
                 let (samples, voiced) = &utterance.frames[sent];
-                let headers =
-                    [(header::SEQ, &*sent.to_string()), (header::VOICED, if *voiced { "1" } else { "0" })];
+                let headers = [(header::SEQ, &*sent.to_string()), (header::VOICED, if *voiced { "1" } else { "0" })];
                 self.publish(&audio_subject, &headers, audio::pcm_to_bytes(samples)).await?;
                 sent += 1;
             }
@@ -387,10 +386,7 @@ impl Reach {
     }
 
     async fn publish(&self, subject: &str, headers: &[(&str, &str)], payload: Vec<u8>) -> Result<(), Ended> {
-        self.bus
-            .publish_bytes(subject, headers, Bytes::from(payload))
-            .await
-            .map_err(|e| bus_ended(Hop::Stt, &e))
+        self.bus.publish_bytes(subject, headers, Bytes::from(payload)).await.map_err(|e| bus_ended(Hop::Stt, &e))
     }
 
     async fn next(&self, hop: Hop, stream: &mut ReplyStream, worker: &Worker) -> Result<Message, Ended> {
