@@ -38,6 +38,8 @@ const PULSE_LIMIT: Duration = Duration::from_secs(2);
 const DEATH_NOTICE: Duration = Duration::from_millis(200);
 /// How long a server may take to end by itself.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
+/// A server that was ready for this long before it died did not die of its start.
+const STEADY: Duration = Duration::from_secs(1);
 /// Pause before the first restart: at once, but not in a tight loop.
 const FIRST_RESTART: Duration = Duration::from_millis(10);
 /// Pause before the second; it doubles from there, see the reliability rules.
@@ -82,7 +84,8 @@ pub enum ServerState {
     Ready,
     /// It died and is started again after a pause.
     Backoff {
-        /// Counts deaths within the policy's window, from 1.
+        /// Counts deaths in a row, from 1. A server that was well for a second
+        /// before it died begins a new row, and is back within milliseconds.
         attempt: u32,
     },
     /// It died too often; nothing happens by itself any more.
@@ -137,6 +140,8 @@ impl BusServer {
             port: Arc::clone(&port),
             pid: Arc::clone(&pid),
             deaths: VecDeque::new(),
+            row: 0,
+            ready_since: None,
             waiting: Vec::new(),
         };
         let (started, outcome) = oneshot::channel();
@@ -240,6 +245,9 @@ struct Supervisor {
     port: Arc<AtomicU16>,
     pid: Arc<AtomicU32>,
     deaths: VecDeque<Instant>,
+    /// Deaths in a row, see [`ServerState::Backoff`].
+    row: usize,
+    ready_since: Option<Instant>,
     waiting: Vec<Waiting>,
 }
 
@@ -325,6 +333,7 @@ impl Supervisor {
                 },
             }
         };
+        self.ready_since = Some(Instant::now());
         self.state.send_replace(ServerState::Ready);
         tracing::info!(pid = process.pid(), port = self.port.load(Ordering::Acquire), "bus ready");
         if let Some(started) = started.take() {
@@ -474,10 +483,12 @@ impl Supervisor {
         while self.deaths.front().is_some_and(|death| now.duration_since(*death) > self.policy.window) {
             self.deaths.pop_front();
         }
-        let attempt = self.deaths.len();
-        if attempt > self.policy.deaths {
+        let steady = self.ready_since.take().is_some_and(|since| now.duration_since(since) >= STEADY);
+        self.row = if steady { 1 } else { self.row + 1 };
+        let deaths = self.deaths.len();
+        if deaths > self.policy.deaths {
             let reason = format!(
-                "nats-server died {attempt} times within {} s, the last time: {reason}",
+                "nats-server died {deaths} times within {} s, the last time: {reason}",
                 self.policy.window.as_secs()
             );
             tracing::error!(%reason, "the bus is given up");
@@ -485,9 +496,10 @@ impl Supervisor {
             self.fail_waiting(&BusError::Server { reason: reason.clone() });
             return Some(self.refuse_until_stopped(&reason).await);
         }
-        let pause = restart_pause(attempt, rand::random());
+        let attempt = u32::try_from(self.row).unwrap_or(u32::MAX);
+        let pause = restart_pause(self.row, rand::random());
         tracing::warn!(%reason, attempt, pause_ms = pause.as_millis(), "nats-server ended, it is started again");
-        self.state.send_replace(ServerState::Backoff { attempt: u32::try_from(attempt).unwrap_or(u32::MAX) });
+        self.state.send_replace(ServerState::Backoff { attempt });
         let ends = now + pause;
         loop {
             tokio::select! {
