@@ -43,12 +43,12 @@ export async function tryCapture(program, args, options = {}) {
  * @param {string[]} args
  * @param {{cwd?: string, env?: NodeJS.ProcessEnv, stdout?: "inherit" | "stderr"}} [options]
  *   `stdout: "stderr"` sends its standard output to our standard error.
- * @returns {Promise<number>} its exit code
+ * @returns {Promise<number>} its exit code; a program that is missing or was ended by a signal is told to the user
  */
 export async function passThrough(program, args, options = {}) {
   const out = options.stdout === "stderr" ? 2 : "inherit";
   const { code, failure } = await start(program, args, options, ["inherit", out, "inherit"]);
-  if (failure) throw new CommandError([program, ...args].join(" "), failure, "");
+  if (failure) process.stderr.write(`error: \`${[program, ...args].join(" ")}\` ${failure}\n`);
   return code;
 }
 
