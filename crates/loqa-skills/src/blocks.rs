@@ -32,7 +32,7 @@ const FUNCTIONS: &[(&str, &[ValType], &[ValType], Operation)] = &[
         Ok(blocks.bytes.get(&arguments[0]).map_or(0, |block| block.len() as u64))
     }),
     ("load_u8", &[I64], &[I32], |blocks, arguments| blocks.block(arguments[0], 1).map(|bytes| u64::from(bytes[0]))),
-    ("load_u64", &[I64], &[I64], |blocks, arguments| blocks.block(arguments[0], 8).map(|bytes| little_endian(bytes))),
+    ("load_u64", &[I64], &[I64], |blocks, arguments| blocks.block(arguments[0], 8).map(little_endian)),
     ("store_u8", &[I64, I32], &[], |blocks, arguments| {
         blocks.block(arguments[0], 1)?.copy_from_slice(&arguments[1].to_le_bytes()[..1]);
         Ok(0)

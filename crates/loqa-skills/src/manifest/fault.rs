@@ -123,7 +123,7 @@ impl Faults {
 
     /// In the order of the file.
     pub(crate) fn into_sorted(mut self) -> Vec<Fault> {
-        self.0.sort_by(|a, b| (a.place, a.rule).cmp(&(b.place, b.rule)));
+        self.0.sort_by_key(|fault| (fault.place, fault.rule));
         self.0.dedup();
         self.0
     }
