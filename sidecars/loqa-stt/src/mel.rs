@@ -157,8 +157,8 @@ impl MelStream {
 
     fn append_frame(&mut self, frame: usize) {
         let power = self.fft.power(|offset| {
-            let position = frame * HOP + offset;
-            let index = if position < HALF_WINDOW { HALF_WINDOW - position } else { position - HALF_WINDOW };
+            // Mirrored before the start.
+            let index = HALF_WINDOW.abs_diff(frame * HOP + offset);
             self.samples.get(index).copied().unwrap_or(0.0)
         });
         for (bins, weights) in &self.filters.bands {

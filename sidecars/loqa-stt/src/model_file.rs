@@ -128,7 +128,7 @@ impl Reader<'_> {
         if text_state != audio_state {
             return Err(self.damaged(format!("encoder and decoder differ in width: {audio_state} and {text_state}")));
         }
-        if audio_state % audio_heads != 0 || text_state % text_heads != 0 {
+        if !audio_state.is_multiple_of(audio_heads) || !text_state.is_multiple_of(text_heads) {
             return Err(self
                 .damaged(format!("width {audio_state} cannot be divided among {audio_heads} and {text_heads} heads")));
         }
@@ -209,7 +209,7 @@ impl Reader<'_> {
                 // Four extents of 2^24 would overflow; no Whisper tensor comes near 2^32.
                 n_elements = n_elements.saturating_mul(u64::from(extent));
             }
-            if n_elements > 1 << 32 || n_elements % block_elements != 0 {
+            if n_elements > 1 << 32 || !n_elements.is_multiple_of(block_elements) {
                 return Err(self.damaged(format!("a tensor has an impossible size: {n_elements} elements")));
             }
             self.skip(u64::from(name_length), "a tensor's name")?;
