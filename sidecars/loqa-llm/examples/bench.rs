@@ -49,7 +49,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("prompt {} tokens, {TOKENS} generated, {threads} thread(s), best of {ROUNDS}", prompt.len());
     println!("bare    prefill {:7.2} ms, {:6.0} tokens/s", bare.0 * 1e3, TOKENS as f64 / bare.1);
     println!("engine  prefill {:7.2} ms, {:6.0} tokens/s", ours.0 * 1e3, TOKENS as f64 / ours.1);
-    println!("ratio   prefill {:7.3},    decode {:.3}, whole {:.3}", bare.0 / ours.0, bare.1 / ours.1, (bare.0 + bare.1) / (ours.0 + ours.1));
+    println!(
+        "ratio   prefill {:7.3},    decode {:.3}, whole {:.3}",
+        bare.0 / ours.0,
+        bare.1 / ours.1,
+        (bare.0 + bare.1) / (ours.0 + ours.1)
+    );
     Ok(())
 }
 
@@ -72,12 +77,10 @@ fn bare_loop(model: &LlamaModel, prompt: &[LlamaToken], threads: i32) -> Result<
     context.synchronize();
     let prefill = begun.elapsed();
     let begun = Instant::now();
-    let mut at = i32::try_from(prompt.len())?;
-    for _ in 0..TOKENS {
+    for at in (i32::try_from(prompt.len())?..).take(TOKENS) {
         let token = sampler.sample(&context, batch.n_tokens() - 1);
         batch.clear();
         batch.add(token, at, &[0], true)?;
-        at += 1;
         context.decode(&mut batch)?;
     }
     context.synchronize();

@@ -43,23 +43,26 @@ fn main() -> Result<(), Box<dyn Error>> {
         };
         let (mut said, mut confidence, mut micros) = (String::new(), 1.0, 0);
         let cancel = CancelFlag::new();
-        let outcome = model.answer(&Ask { request: &request, received: Instant::now(), cancel: &cancel }, &mut |reply| {
-            match reply {
-                LlmReply::Delta { text } => said.push_str(&text),
-                LlmReply::ToolCall { call, confidence: c } => {
-                    let arguments: Vec<String> = call
-                        .arguments
-                        .iter()
-                        .map(|(name, value)| format!("{name}={}", value.as_str().map_or(value.to_string(), str::to_owned)))
-                        .collect();
-                    said = format!("{} {}", call.name, arguments.join(";"));
-                    confidence = c;
+        let outcome =
+            model.answer(&Ask { request: &request, received: Instant::now(), cancel: &cancel }, &mut |reply| {
+                match reply {
+                    LlmReply::Delta { text } => said.push_str(&text),
+                    LlmReply::ToolCall { call, confidence: c } => {
+                        let arguments: Vec<String> = call
+                            .arguments
+                            .iter()
+                            .map(|(name, value)| {
+                                format!("{name}={}", value.as_str().map_or(value.to_string(), str::to_owned))
+                            })
+                            .collect();
+                        said = format!("{} {}", call.name, arguments.join(";"));
+                        confidence = c;
+                    }
+                    LlmReply::Done(done) => micros = done.total_us,
+                    LlmReply::Accepted { .. } | LlmReply::Failed { .. } => {}
                 }
-                LlmReply::Done(done) => micros = done.total_us,
-                LlmReply::Accepted { .. } | LlmReply::Failed { .. } => {}
-            }
-            Ok(())
-        });
+                Ok(())
+            });
         if let Err(failure) = outcome {
             said = format!("({failure})");
         }
@@ -88,7 +91,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn sorted(call: &str) -> (String, Vec<String>) {
     let (name, arguments) = call.trim().split_once(' ').unwrap_or((call.trim(), ""));
-    let mut arguments: Vec<String> = arguments.split(';').map(|a| a.trim().to_owned()).filter(|a| !a.is_empty()).collect();
+    let mut arguments: Vec<String> =
+        arguments.split(';').map(|a| a.trim().to_owned()).filter(|a| !a.is_empty()).collect();
     arguments.sort();
     (name.to_owned(), arguments)
 }

@@ -76,10 +76,9 @@ impl ChatDialect {
         };
         let source = model.chat_template(None).ok().and_then(|t| t.to_string().ok()).filter(|t| !t.trim().is_empty());
         let (bos, eos) = (text(vocab.bos()), text(vocab.eos()));
-        let template = source
-            .map(|source| ChatTemplate::compile(&source, bos, eos))
-            .transpose()
-            .map_err(|e| failure(ErrorCode::ModelInvalid, format!("the chat template of the model cannot be read: {e}")))?;
+        let template = source.map(|source| ChatTemplate::compile(&source, bos, eos)).transpose().map_err(|e| {
+            failure(ErrorCode::ModelInvalid, format!("the chat template of the model cannot be read: {e}"))
+        })?;
         let source = template.as_ref().map_or("", ChatTemplate::source);
         let (style, template_shows_tools) = if source.contains("tools") && source.contains("<tool_call>") {
             (CallStyle::Tagged, true)
@@ -399,8 +398,10 @@ mod tests {
 
     #[test]
     fn calls_are_told_from_text_by_how_they_begin() {
-        let (shown, call) =
-            read(CallStyle::Tagged, &["<tool_call>", "\n{\"name\": \"a.b\", \"arg", "uments\": {\"n\": 1}}\n", "</tool_call>"]);
+        let (shown, call) = read(
+            CallStyle::Tagged,
+            &["<tool_call>", "\n{\"name\": \"a.b\", \"arg", "uments\": {\"n\": 1}}\n", "</tool_call>"],
+        );
         let call = call.expect("a call");
         assert_eq!((shown.as_str(), call.name.as_str(), call.arguments["n"].as_i64()), ("", "a.b", Some(1)));
 

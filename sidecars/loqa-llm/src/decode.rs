@@ -165,7 +165,8 @@ impl Decoder {
         // `Arc` that this struct holds; `context` is declared, and so dropped, before it.
         let mut context = unsafe { std::mem::transmute::<LlamaContext<'_>, LlamaContext<'static>>(context) };
         let abort = Box::<llama::AbortSwitch>::default();
-        let abort_connected = abort.connect(&mut context);
+        // GPUs compute a step as a whole; there the steps have to be short.
+        let abort_connected = abort.connect(&mut context) && !backend.supports_gpu_offload();
         Ok(Self {
             context,
             grammars: Vec::new(),

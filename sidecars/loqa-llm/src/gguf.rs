@@ -53,7 +53,9 @@ pub enum GgufError {
     #[error("this is not a GGUF model file but {0}; `loqa models list` shows the files that fit")]
     OtherKind(String),
     /// It is a GGUF file of a kind that holds no language model.
-    #[error("this GGUF file holds {0}, not a language model that can chat; `loqa models list` shows the files that fit")]
+    #[error(
+        "this GGUF file holds {0}, not a language model that can chat; `loqa models list` shows the files that fit"
+    )]
     NoLanguageModel(String),
     /// The header contradicts itself or the file length: download it again.
     #[error("the model file is damaged: {0}; fetch it again and check it with `loqa models verify`")]
@@ -188,8 +190,18 @@ fn summarise(values: &HashMap<String, Value>, tensors: u64, file_bytes: u64) -> 
         )));
     }
     const NOT_FOR_CHAT: [&str; 12] = [
-        "whisper", "clip", "bert", "nomic-bert", "nomic-bert-moe", "jina-bert-v2", "jina-bert-v3", "modern-bert",
-        "t5encoder", "wavtokenizer-dec", "kokoro", "sd",
+        "whisper",
+        "clip",
+        "bert",
+        "nomic-bert",
+        "nomic-bert-moe",
+        "jina-bert-v2",
+        "jina-bert-v3",
+        "modern-bert",
+        "t5encoder",
+        "wavtokenizer-dec",
+        "kokoro",
+        "sd",
     ];
     if NOT_FOR_CHAT.contains(&architecture.as_str()) {
         return Err(GgufError::NoLanguageModel(format!("a model of the kind `{architecture}`")));
@@ -333,7 +345,10 @@ enum Value {
     Other,
     Text(String),
     /// Strings are kept for short arrays only (`general.languages`).
-    Array { len: u64, strings: Vec<String> },
+    Array {
+        len: u64,
+        strings: Vec<String>,
+    },
 }
 
 impl Value {
@@ -514,15 +529,16 @@ mod tests {
 
     #[test]
     fn the_table_of_weight_formats_is_that_of_the_linked_ggml() {
-        for kind in 0..llama_cpp_sys_2::GGML_TYPE_COUNT {
+        // bindgen's type for C enums differs between platforms.
+        let count = u32::try_from(i64::from(llama_cpp_sys_2::GGML_TYPE_COUNT)).expect("positive");
+        for kind in 0..count {
             // SAFETY: both only read a static table, and `kind` is below its length.
-            let theirs = unsafe {
-                (llama_cpp_sys_2::ggml_blck_size(kind as _), llama_cpp_sys_2::ggml_type_size(kind as _))
-            };
+            let theirs =
+                unsafe { (llama_cpp_sys_2::ggml_blck_size(kind as _), llama_cpp_sys_2::ggml_type_size(kind as _)) };
             let theirs = (theirs.1 > 0).then(|| (u64::try_from(theirs.0).expect("positive"), theirs.1 as u64));
-            assert_eq!(tensor_type(kind as u32), theirs, "weight format {kind}");
+            assert_eq!(tensor_type(kind), theirs, "weight format {kind}");
         }
-        assert_eq!(tensor_type(llama_cpp_sys_2::GGML_TYPE_COUNT as u32), None);
+        assert_eq!(tensor_type(count), None);
     }
 
     #[test]

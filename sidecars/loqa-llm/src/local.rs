@@ -90,7 +90,9 @@ impl LocalModel {
         let cached = self.decoder.prefill(&prompt, prefix, stop)?;
 
         let mut reply = Reply { reader, pieces: Utf8Pieces::default(), first_token: None };
-        let mut sampling = Sampling { temperature: sane_temperature(request.temperature), seed: seed(request) };
+        // The reflex model answers in one way or not at all.
+        let temperature = if self.is_reflex() { 0.0 } else { sane_temperature(request.temperature) };
+        let mut sampling = Sampling { temperature, seed: seed(request) };
         let room = self.decoder.n_ctx() - prompt.len();
         let most = (request.max_tokens as usize).min(room);
         let mut confidence = 1.0_f32;
@@ -153,7 +155,6 @@ impl LocalModel {
         }))
     }
 
-    #[expect(clippy::type_complexity, reason = "the four parts of one request, taken apart at once")]
     fn prepare(
         &mut self,
         request: &LlmRequest,

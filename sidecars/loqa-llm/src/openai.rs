@@ -204,7 +204,9 @@ impl RemoteModel {
         if streamed {
             let mut lines = SseLines::default();
             let mut read = 0;
-            'answer: while let Some(chunk) = answer.chunk().await.map_err(|_| self.fault("broke off in the middle of its answer"))? {
+            'answer: while let Some(chunk) =
+                answer.chunk().await.map_err(|_| self.fault("broke off in the middle of its answer"))?
+            {
                 read += chunk.len();
                 if read > MAX_ANSWER {
                     return Err(self.fault("gave an answer without end"));
@@ -236,10 +238,8 @@ impl RemoteModel {
         }
         if let Some(call) = completion.call().map_err(|problem| self.fault(problem))? {
             // Names went out as the server's alphabet allows; they come back as ours.
-            let name = names
-                .iter()
-                .position(|name| *name == call.name)
-                .map_or(call.name, |n| request.tools[n].name.clone());
+            let name =
+                names.iter().position(|name| *name == call.name).map_or(call.name, |n| request.tools[n].name.clone());
             let call = tools::check_call(tools, ToolCall { name, arguments: call.arguments })?;
             first_token = Some(received.elapsed());
             // A server tells no token probabilities; its calls are held to the schema only.
@@ -317,9 +317,7 @@ impl RemoteModel {
 
     async fn read_all(&self, mut answer: reqwest::Response) -> Result<Vec<u8>, Failure> {
         let mut text = Vec::new();
-        while let Some(chunk) =
-            answer.chunk().await.map_err(|_| self.fault("broke off in the middle of its answer"))?
-        {
+        while let Some(chunk) = answer.chunk().await.map_err(|_| self.fault("broke off in the middle of its answer"))? {
             text.extend_from_slice(&chunk);
             if text.len() > MAX_ANSWER {
                 return Err(self.fault("gave an answer without end"));
@@ -374,11 +372,8 @@ async fn until<T>(stop: Stop<'_>, work: impl Future<Output = Result<T, Failure>>
 fn server_names(tools: &[ToolSpec]) -> Vec<String> {
     let mut names: Vec<String> = Vec::with_capacity(tools.len());
     for tool in tools {
-        let plain: String = tool
-            .name
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' })
-            .collect();
+        let plain: String =
+            tool.name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
         let mut name = plain.clone();
         let mut n = 2;
         while names.contains(&name) {

@@ -90,6 +90,8 @@ impl Spoken {
 struct SkillWords {
     name: String,
     ability: Option<String>,
+    #[serde(default)]
+    questions: Vec<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -299,7 +301,9 @@ impl Offer<'_> {
     fn replies(&self, grammar: &mut Grammar) -> String {
         let mut ways: Vec<String> = self.map.replies.iter().map(|reply| literal(reply)).collect();
         for (skill, words) in &self.map.skills {
-            if !self.offers(skill) {
+            if self.offers(skill) {
+                ways.extend(words.questions.iter().map(|question| literal(question)));
+            } else {
                 ways.push(literal(&self.map.not_installed.replace("{skill}", &words.name)));
             }
         }
@@ -314,11 +318,7 @@ impl Offer<'_> {
             ways.push(literal(&self.map.no_abilities));
         } else if let Some((before, after)) = self.map.abilities.split_once("{abilities}") {
             grammar.rule("able", &abilities.join(" | "));
-            ways.push(format!(
-                r#"{} able (", " able)? (" and " able)? {}"#,
-                literal(before),
-                literal(after)
-            ));
+            ways.push(format!(r#"{} able (", " able)? (" and " able)? {}"#, literal(before), literal(after)));
         }
         ways.join(" | ")
     }
@@ -346,21 +346,22 @@ impl Offer<'_> {
                 .find(|matched| matched.argument.name == name)
                 .ok_or_else(|| fault("named an argument that the tool does not take"))?;
             let value = match value {
-                Value::String(text) => {
-                    self.map.spoken.value(matched.argument, text.trim()).ok_or_else(|| {
-                        failure(
-                            ErrorCode::ToolArguments,
-                            format!("the model copied something else than a time into `{name}`"),
-                        )
-                    })?
-                }
+                Value::String(text) => self.map.spoken.value(matched.argument, text.trim()).ok_or_else(|| {
+                    failure(
+                        ErrorCode::ToolArguments,
+                        format!("the model copied something else than a time into `{name}`"),
+                    )
+                })?,
                 other => other,
             };
             given.insert(matched.offered.to_owned(), value);
         }
         let arguments = Value::Object(given);
         tool.schema.check(&tool.spec.name, &arguments).map_err(|Misfit { at, problem }| {
-            failure(ErrorCode::ToolArguments, format!("the model called a tool with arguments that do not fit: `{at}` {problem}"))
+            failure(
+                ErrorCode::ToolArguments,
+                format!("the model called a tool with arguments that do not fit: `{at}` {problem}"),
+            )
         })?;
         let Value::Object(arguments) = arguments else { return Err(fault("wrote a broken call")) };
         Ok(ToolCall { name: tool.spec.name.clone(), arguments })
@@ -404,11 +405,9 @@ pub fn is_reflex(model: &LlamaModel) -> bool {
 
 /// The prompt's tokens, and how many of them belong to the list of tools.
 pub fn prompt(decoder: &Decoder, request: &LlmRequest, offer: &Offer<'_>) -> Result<(Vec<LlamaToken>, usize), Failure> {
-    let last = request
-        .messages
-        .last()
-        .filter(|message| message.role == Role::User)
-        .ok_or_else(|| failure(ErrorCode::NotUnderstood, "the starter model answers commands only, not tool results"))?;
+    let last = request.messages.last().filter(|message| message.role == Role::User).ok_or_else(|| {
+        failure(ErrorCode::NotUnderstood, "the starter model answers commands only, not tool results")
+    })?;
     if last.content.len() > MAX_COMMAND {
         return Err(failure(
             ErrorCode::BadRequest,
@@ -528,8 +527,7 @@ mod tests {
     #[test]
     fn a_reply_is_shown_as_it_grows_and_a_call_never() {
         let mut reader = ReflexReader::default();
-        let shown: Vec<String> =
-            ["{\"say\":\"", " Hel", "lo!", "\"}"].iter().map(|piece| reader.push(piece)).collect();
+        let shown: Vec<String> = ["{\"say\":\"", " Hel", "lo!", "\"}"].iter().map(|piece| reader.push(piece)).collect();
         assert_eq!(shown, ["", "Hel", "lo!", ""]);
         assert!(reader.is_complete() && !reader.in_call());
 
@@ -560,6 +558,24 @@ mod tests {
         ] {
             assert_eq!(spoken.value(&argument(kind), text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_model_that_copies_durations_calls_with_seconds() {
+        let bundled = include_str!("../../../models/starter/llm/reflex.toml");
+        let copying =
+            bundled.replacen("name = \"seconds\", kind = \"int\"", "name = \"duration\", kind = \"duration\"", 1);
+        assert_ne!(copying, bundled, "the line this test is about is there");
+        let map = ReflexMap::parse(&copying).expect("a map");
+        let tools = map.as_offered();
+        let read = crate::tools::read(&tools).expect("plain schemas");
+        let offer = map.matched(&read);
+        let call = |args: &str| offer.call(&format!("{{\"tool\":\" timer.start\",\"args\":{args}}}"));
+        let started = call("{\"duration\":\" an hour and a half\",\"label\":\" tea\"}").expect("a time");
+        assert_eq!(Value::Object(started.arguments), json!({"duration_s": 5_400, "label": "tea"}));
+        let failure = call("{\"duration\":\" the cat\"}").expect_err("no time");
+        assert_eq!(failure.code, ErrorCode::ToolArguments);
+        assert!(!failure.message.contains("cat"), "what was said is not in an error: {failure}");
     }
 
     #[test]

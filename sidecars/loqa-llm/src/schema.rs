@@ -199,8 +199,18 @@ fn check_object(at: &str, properties: &[Property], object: &Map<String, Value>) 
 
 /// Keywords that say nothing about which values fit, or nothing that a model could break.
 const ANNOTATIONS: [&str; 12] = [
-    "title", "description", "default", "examples", "example", "format", "deprecated", "readOnly", "writeOnly",
-    "$schema", "$id", "$comment",
+    "title",
+    "description",
+    "default",
+    "examples",
+    "example",
+    "format",
+    "deprecated",
+    "readOnly",
+    "writeOnly",
+    "$schema",
+    "$id",
+    "$comment",
 ];
 
 fn read(at: &str, schema: &Value, depth: usize) -> Result<Schema, SchemaError> {
@@ -374,18 +384,11 @@ fn only(at: &str, object: &Map<String, Value>, allowed: &[&str]) -> Result<(), S
 fn number(at: &str, object: &Map<String, Value>, key: &str) -> Result<Option<f64>, SchemaError> {
     match object.get(key) {
         None => Ok(None),
-        Some(value) => {
-            value.as_f64().map(Some).ok_or_else(|| error(at, format!("has a `{key}` that is not a number")))
-        }
+        Some(value) => value.as_f64().map(Some).ok_or_else(|| error(at, format!("has a `{key}` that is not a number"))),
     }
 }
 
-fn lengths(
-    at: &str,
-    object: &Map<String, Value>,
-    min: &str,
-    max: &str,
-) -> Result<(u64, Option<u64>), SchemaError> {
+fn lengths(at: &str, object: &Map<String, Value>, min: &str, max: &str) -> Result<(u64, Option<u64>), SchemaError> {
     let read = |key: &str| match object.get(key) {
         None => Ok(None),
         Some(value) => {
@@ -432,18 +435,45 @@ mod tests {
         for (schema, expected) in [
             (json!({"type": "string"}), "the schema of `t` must be of `type` `object`"),
             (json!([]), "the schema of `t` must be a JSON object"),
-            (object(json!({"a": {"$ref": "#/x"}})), "the schema of `t.a` uses `$ref` without a `type`, which is not supported"),
-            (object(json!({"a": {"oneOf": []}})), "the schema of `t.a` uses `oneOf` without a `type`, which is not supported"),
-            (object(json!({"a": {"type": "string", "allOf": []}})), "the schema of `t.a` uses `allOf`, which is not supported here"),
-            (object(json!({"a": {"type": "integer", "multipleOf": 2}})), "the schema of `t.a` uses `multipleOf`, which is not supported here"),
+            (
+                object(json!({"a": {"$ref": "#/x"}})),
+                "the schema of `t.a` uses `$ref` without a `type`, which is not supported",
+            ),
+            (
+                object(json!({"a": {"oneOf": []}})),
+                "the schema of `t.a` uses `oneOf` without a `type`, which is not supported",
+            ),
+            (
+                object(json!({"a": {"type": "string", "allOf": []}})),
+                "the schema of `t.a` uses `allOf`, which is not supported here",
+            ),
+            (
+                object(json!({"a": {"type": "integer", "multipleOf": 2}})),
+                "the schema of `t.a` uses `multipleOf`, which is not supported here",
+            ),
             (object(json!({"a": {"type": "text"}})), "the schema of `t.a` has the unknown `type` `text`"),
             (object(json!({"a": {"type": "array"}})), "the schema of `t.a` is an array without `items`"),
             (object(json!({"a": {"type": "object"}})), "the schema of `t.a` is an object without `properties`"),
-            (object(json!({"a": {"type": "string", "pattern": "("}})), "the schema of `t.a` has a `pattern` that cannot be read: `(`"),
-            (object(json!({"a": {"type": "integer", "minimum": 5, "maximum": 4}})), "the schema of `t.a` has a `minimum` above its `maximum`"),
-            (object(json!({"a": {"enum": []}})), "the schema of `t.a` has an `enum` with 0 values, 1 to 512 are allowed"),
-            (json!({"type": "object", "properties": {}, "required": ["b"]}), "the schema of `t` lists `b` under `required` but not under `properties`"),
-            (json!({"type": "object", "patternProperties": {}}), "the schema of `t` uses `patternProperties`, which is not supported here"),
+            (
+                object(json!({"a": {"type": "string", "pattern": "("}})),
+                "the schema of `t.a` has a `pattern` that cannot be read: `(`",
+            ),
+            (
+                object(json!({"a": {"type": "integer", "minimum": 5, "maximum": 4}})),
+                "the schema of `t.a` has a `minimum` above its `maximum`",
+            ),
+            (
+                object(json!({"a": {"enum": []}})),
+                "the schema of `t.a` has an `enum` with 0 values, 1 to 512 are allowed",
+            ),
+            (
+                json!({"type": "object", "properties": {}, "required": ["b"]}),
+                "the schema of `t` lists `b` under `required` but not under `properties`",
+            ),
+            (
+                json!({"type": "object", "patternProperties": {}}),
+                "the schema of `t` uses `patternProperties`, which is not supported here",
+            ),
         ] {
             let error = Schema::of_tool("t", &schema).expect_err("unsupported");
             assert_eq!(error.to_string(), expected);

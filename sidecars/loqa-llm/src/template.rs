@@ -150,7 +150,17 @@ fn write_json(value: &Value, indent: Option<usize>, depth: usize, out: &mut Stri
 }
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 const DAYS: [&str; 7] = ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
@@ -241,8 +251,11 @@ mod tests {
     #[test]
     fn tools_are_written_as_python_would_write_them() {
         let template = ChatTemplate::compile(QWEN, String::new(), "<|im_end|>".into()).expect("compiles");
-        let tools = [json!({"type": "function", "function": {"name": "t", "description": "a < b & c: ä", "parameters": {"required": ["x", "y"], "n": 1.5, "no": null}}})];
-        let text = template.render(&[message("system", "Be brief."), message("user", " hi ")], &tools).expect("renders");
+        let tools = [
+            json!({"type": "function", "function": {"name": "t", "description": "a < b & c: ä", "parameters": {"required": ["x", "y"], "n": 1.5, "no": null}}}),
+        ];
+        let text =
+            template.render(&[message("system", "Be brief."), message("user", " hi ")], &tools).expect("renders");
         assert!(
             text.contains(r#""description": "a < b & c: ä""#) && text.contains(r#""required": ["x", "y"]"#),
             "{text}"
@@ -267,7 +280,8 @@ mod tests {
 
     #[test]
     fn training_marks_are_ignored() {
-        let source = "{% for m in messages %}{%- generation -%}{{ m.content }}{% endgeneration %}{% endfor %}{{ eos_token }}";
+        let source =
+            "{% for m in messages %}{%- generation -%}{{ m.content }}{% endgeneration %}{% endfor %}{{ eos_token }}";
         let template = ChatTemplate::compile(source, String::new(), "</s>".into()).expect("compiles");
         assert_eq!(template.render(&[message("user", "a")], &[]).expect("renders"), "a</s>");
     }

@@ -27,8 +27,8 @@ impl Endpoint {
         // The text may hold a password: only what comes after an `@` is repeated.
         let shown = text.rsplit('@').next().unwrap_or(text).to_owned();
         let refuse = |problem: &str| EndpointError { endpoint: shown.clone(), problem: problem.to_owned() };
-        let mut url = Url::parse(text)
-            .map_err(|_| refuse("is no web address; it looks like `http://127.0.0.1:11434/v1`"))?;
+        let mut url =
+            Url::parse(text).map_err(|_| refuse("is no web address; it looks like `http://127.0.0.1:11434/v1`"))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(refuse("must begin with `http://` or `https://`"));
         }
@@ -139,7 +139,18 @@ mod tests {
 
     #[test]
     fn near_is_this_machine_and_its_network() {
-        for near in ["127.0.0.1", "::1", "192.168.1.5", "10.0.0.1", "172.16.0.1", "169.254.1.1", "fe80::1", "fd00::1", "100.64.0.1", "::ffff:10.0.0.1"] {
+        for near in [
+            "127.0.0.1",
+            "::1",
+            "192.168.1.5",
+            "10.0.0.1",
+            "172.16.0.1",
+            "169.254.1.1",
+            "fe80::1",
+            "fd00::1",
+            "100.64.0.1",
+            "::ffff:10.0.0.1",
+        ] {
             assert!(is_near(near.parse().expect("an address")), "{near}");
         }
         for far in ["8.8.8.8", "172.32.0.1", "100.128.0.1", "2001:db8::1", "::ffff:8.8.8.8", "0.0.0.0"] {

@@ -219,7 +219,10 @@ mod tests {
             assert_eq!(completion.push(event), Ok(None));
         }
         let call = completion.call().expect("whole").expect("a call");
-        assert_eq!((call.name.as_str(), Value::Object(call.arguments).to_string()), ("timer_start", "{\"n\":5}".into()));
+        assert_eq!(
+            (call.name.as_str(), Value::Object(call.arguments).to_string()),
+            ("timer_start", "{\"n\":5}".into())
+        );
         assert_eq!((completion.prompt_tokens, completion.cached_tokens, completion.output_tokens), (9, 3, 4));
     }
 

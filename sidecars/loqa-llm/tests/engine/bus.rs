@@ -57,11 +57,8 @@ impl Stage {
             model_path: model.to_str().unwrap().into(),
             settings: Map::new(),
         };
-        let mut child = Command::new(env!("CARGO_BIN_EXE_loqa-llm"))
-            .stdin(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
+        let mut child =
+            Command::new(env!("CARGO_BIN_EXE_loqa-llm")).stdin(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         // The pipe stays open: its end is the hub's end.
         let line = format!("{}\n", serde_json::to_string(&boot).unwrap());
         child.stdin.as_mut().unwrap().write_all(line.as_bytes()).await.unwrap();
@@ -83,11 +80,7 @@ impl Stage {
         }
     }
 
-    async fn ask(
-        &self,
-        request: &LlmRequest,
-        mut seen: impl AsyncFnMut(&LlmReply),
-    ) -> Result<Outcome, Failure> {
+    async fn ask(&self, request: &LlmRequest, mut seen: impl AsyncFnMut(&LlmReply)) -> Result<Outcome, Failure> {
         let work = subject::work(&self.capability.name).unwrap();
         let mut stream = self.hub.open_stream(&work, request).await.unwrap();
         let mut outcome = Outcome::default();
@@ -123,6 +116,11 @@ async fn a_command_becomes_a_call_over_the_bus() {
     eprintln!("again: {:?} in all, {:?}", begun.elapsed(), outcome.done);
     assert!(outcome.done.unwrap().cached_tokens > 0);
 
+    #[cfg(target_os = "linux")]
+    if let Some(pid) = stage.child.id() {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        eprintln!("{}", status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or("no VmRSS"));
+    }
     let mut endless = request(&[(Role::User, &"x".repeat(100_000))], &all_tools());
     endless.work = WorkId::from_bits(3);
     let refused = stage.ask(&endless, async |_| {}).await.expect_err("100 kB are no command");

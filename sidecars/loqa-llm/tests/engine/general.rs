@@ -80,7 +80,8 @@ fn a_reply_ends_where_the_context_ends() {
 #[test]
 fn offering_tools_to_any_model_gives_text_or_a_fitting_call() {
     let mut model = stories(None);
-    let tools = [tool("lamp.set", json!({"type": "object", "properties": {"on": {"type": "boolean"}}, "required": ["on"]}))];
+    let tools =
+        [tool("lamp.set", json!({"type": "object", "properties": {"on": {"type": "boolean"}}, "required": ["on"]}))];
     for round in 0..10 {
         let mut asked = request(&[(Role::User, "Once upon a time")], &tools);
         asked.work = loqa_protocol::WorkId::from_bits(round);
@@ -133,11 +134,8 @@ fn a_damaged_model_is_refused_with_the_way_out() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");
     let whole = std::fs::read(stories_path()).unwrap();
-    for (bytes, word) in [
-        (&whole[..whole.len() / 2], "ends too early"),
-        (&b"lmgg"[..], "Whisper"),
-        (&b""[..], "empty"),
-    ] {
+    for (bytes, word) in [(&whole[..whole.len() / 2], "ends too early"), (&b"lmgg"[..], "Whisper"), (&b""[..], "empty")]
+    {
         std::fs::write(&path, bytes).unwrap();
         let failure = LocalModel::load(&path, LoadOptions::default()).err().expect("refused");
         assert_eq!(failure.code, ErrorCode::ModelInvalid);

@@ -44,13 +44,26 @@ fn whole_numbers_are_held_to_their_range_exactly() {
     let mut model = reflex();
     let model = model.decoder().model();
     for (min, max) in [
-        (Some(1), Some(86_400)), (Some(0), Some(0)), (Some(0), Some(9)), (Some(7), Some(7)), (Some(10), Some(19)),
-        (Some(-100), Some(100)), (Some(-5), Some(-2)), (Some(95), Some(105)), (Some(99), Some(1_001)),
-        (Some(100), None), (None, Some(12)), (None, Some(-3)), (None, None), (Some(0), None),
+        (Some(1), Some(86_400)),
+        (Some(0), Some(0)),
+        (Some(0), Some(9)),
+        (Some(7), Some(7)),
+        (Some(10), Some(19)),
+        (Some(-100), Some(100)),
+        (Some(-5), Some(-2)),
+        (Some(95), Some(105)),
+        (Some(99), Some(1_001)),
+        (Some(100), None),
+        (None, Some(12)),
+        (None, Some(-3)),
+        (None, None),
+        (Some(0), None),
     ] {
         let grammar = compile(model, &format!("root ::= {}\n", gbnf::integer(min, max)));
         let edges = [min, max].into_iter().flatten().flat_map(|edge| edge - 3..=edge + 3);
-        let others = [-1_000_000, -101, -100, -11, -10, -9, -1, 0, 1, 5, 9, 10, 11, 19, 20, 99, 100, 101, 110, 999, 1_000, 54_321];
+        let others = [
+            -1_000_000, -101, -100, -11, -10, -9, -1, 0, 1, 5, 9, 10, 11, 19, 20, 99, 100, 101, 110, 999, 1_000, 54_321,
+        ];
         for number in edges.chain(others) {
             let expected = min.is_none_or(|min| number >= min) && max.is_none_or(|max| number <= max);
             assert_eq!(accepts(model, &grammar, &number.to_string()), expected, "{number} in {min:?}..={max:?}");
@@ -103,9 +116,16 @@ fn what_the_grammar_lets_through_fits_the_schema() {
             let closing: Vec<_> = choices
                 .iter()
                 .copied()
-                .filter(|token| vocab.is_eog(*token) || matches!(&vocab.token_to_piece(*token, true, None)[..], b"\"" | b"}" | b"]" | b"\"}"))
+                .filter(|token| {
+                    vocab.is_eog(*token)
+                        || matches!(&vocab.token_to_piece(*token, true, None)[..], b"\"" | b"}" | b"]" | b"\"}")
+                })
                 .collect();
-            let token = if !closing.is_empty() && next(3) == 0 { closing[next(closing.len())] } else { choices[next(choices.len())] };
+            let token = if !closing.is_empty() && next(3) == 0 {
+                closing[next(closing.len())]
+            } else {
+                choices[next(choices.len())]
+            };
             if vocab.is_eog(token) {
                 // Byte tokens can make bytes that are no text; the engine marks them, see `Utf8Pieces`.
                 let Ok(text) = String::from_utf8(text.clone()) else { break };

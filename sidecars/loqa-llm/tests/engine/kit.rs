@@ -50,7 +50,10 @@ pub fn timer_tools() -> Vec<ToolSpec> {
     vec![
         tool(
             "timer.start",
-            object(json!({"duration_s": {"type": "integer", "minimum": 1, "maximum": 86_400}, "label": label}), &["duration_s"]),
+            object(
+                json!({"duration_s": {"type": "integer", "minimum": 1, "maximum": 86_400}, "label": label}),
+                &["duration_s"],
+            ),
         ),
         tool("timer.cancel", object(json!({"label": label, "all": {"type": "boolean"}}), &[])),
         tool("timer.pause", only_label()),
@@ -71,11 +74,20 @@ pub fn all_tools() -> Vec<ToolSpec> {
         tool("alarm.cancel", object(json!({"time": text}), &[])),
         tool(
             "light.set",
-            object(json!({"room": text, "state": {"enum": ["on", "off"]}, "level": whole, "change": whole, "color": text}), &[]),
+            object(
+                json!({"room": text, "state": {"enum": ["on", "off"]}, "level": whole, "change": whole, "color": text}),
+                &[],
+            ),
         ),
-        tool("switch.set", object(json!({"device": text, "room": text, "state": {"enum": ["on", "off"]}}), &["device", "state"])),
+        tool(
+            "switch.set",
+            object(json!({"device": text, "room": text, "state": {"enum": ["on", "off"]}}), &["device", "state"]),
+        ),
         tool("climate.set", object(json!({"room": text, "temp": number, "change": number}), &[])),
-        tool("cover.set", object(json!({"device": text, "room": text, "state": {"enum": ["open", "closed"]}}), &["device", "state"])),
+        tool(
+            "cover.set",
+            object(json!({"device": text, "room": text, "state": {"enum": ["open", "closed"]}}), &["device", "state"]),
+        ),
         tool("scene.run", object(json!({"scene": text}), &["scene"])),
         tool("clock.time", object(json!({"city": text}), &[])),
         tool("clock.date", object(json!({"day": text}), &[])),
@@ -83,7 +95,10 @@ pub fn all_tools() -> Vec<ToolSpec> {
         tool("list.remove", object(json!({"item": text, "list": text}), &["item", "list"])),
         tool("list.show", object(json!({"list": text}), &["list"])),
         tool("list.clear", object(json!({"list": text}), &["list"])),
-        tool("volume.set", object(json!({"state": {"enum": ["mute", "unmute"]}, "level": whole, "change": whole}), &[])),
+        tool(
+            "volume.set",
+            object(json!({"state": {"enum": ["mute", "unmute"]}, "level": whole, "change": whole}), &[]),
+        ),
         tool("media.play", object(json!({"query": text}), &[])),
         tool("media.pause", object(json!({}), &[])),
         tool("media.next", object(json!({}), &[])),

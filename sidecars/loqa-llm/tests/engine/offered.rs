@@ -49,7 +49,13 @@ fn ten_thousand_answers_name_offered_tools_only() {
     let (mut model, map, all) = (reflex(), map(), all_tools());
     let trained: Vec<ToolSpec> = map.as_trained();
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
-    let arguments = ["{}", "{\"seconds\":300}", "{\"label\":\" tea\"}", "{\"room\":\" kitchen\",\"state\":\" on\"}", "{\"list\":\" shopping\"}"];
+    let arguments = [
+        "{}",
+        "{\"seconds\":300}",
+        "{\"label\":\" tea\"}",
+        "{\"room\":\" kitchen\",\"state\":\" on\"}",
+        "{\"list\":\" shopping\"}",
+    ];
     let (mut accepted, mut tried) = (0, 0);
     while tried < 10_000 {
         let offered = subset(&mut dice, &all);
@@ -82,8 +88,16 @@ fn the_model_itself_calls_offered_tools_only() {
     let (mut model, all) = (reflex(), all_tools());
     let mut dice = Dice(0x1234_5678_9abc_def1);
     let commands = [
-        "set a timer for five minutes", "turn on the kitchen lights", "close the curtains", "play some jazz",
-        "add milk to my shopping list", "what time is it", "cancel my alarm", "yes please", "mute", "who are you",
+        "set a timer for five minutes",
+        "turn on the kitchen lights",
+        "close the curtains",
+        "play some jazz",
+        "add milk to my shopping list",
+        "what time is it",
+        "cancel my alarm",
+        "yes please",
+        "mute",
+        "who are you",
     ];
     let mut calls = 0;
     for round in 0..400 {
@@ -109,7 +123,11 @@ fn a_call_that_the_grammar_forced_is_below_any_gate() {
     let mut tools = timer_tools();
     tools[0].parameters["properties"].as_object_mut().unwrap().remove("label");
     let mut forced = 0;
-    for text in ["timer for tea three minutes", "hey set me a twenty minute timer for the lasagna", "pizza timer eleven minutes"] {
+    for text in [
+        "timer for tea three minutes",
+        "hey set me a twenty minute timer for the lasagna",
+        "pizza timer eleven minutes",
+    ] {
         let (call, confidence) = command(&mut model, text, &tools).unwrap().call.expect("a call");
         assert!(!call.arguments.contains_key("label"), "what the tool cannot take is not written");
         forced += u32::from(confidence <= 0.1);

@@ -123,16 +123,12 @@ fn a_reply_stops_where_it_is_when_it_is_cancelled() {
     let mut model = reflex();
     let cancel = CancelFlag::new();
     let mut cancelled = None;
-    let failure = answer_with(
-        &mut model,
-        &request(&[(Role::User, "hello there computer")], &all_tools()),
-        &cancel,
-        |_| {
+    let failure =
+        answer_with(&mut model, &request(&[(Role::User, "hello there computer")], &all_tools()), &cancel, |_| {
             cancel.cancel();
             cancelled.get_or_insert_with(Instant::now);
-        },
-    )
-    .expect_err("cancelled at its first word");
+        })
+        .expect_err("cancelled at its first word");
     assert_eq!(failure.code, ErrorCode::Cancelled);
     let took = cancelled.expect("it had begun").elapsed();
     assert!(took.as_millis() < 50, "{took:?}");

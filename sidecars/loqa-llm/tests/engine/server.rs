@@ -242,16 +242,11 @@ fn cancelling_closes_the_connection() {
     let cancel = CancelFlag::new();
     let mut cancelled = None;
     let failure = remote
-        .answer(
-            &request(&[(Role::User, "hi")], &[]),
-            Instant::now(),
-            &cancel,
-            &mut |_| {
-                cancel.cancel();
-                cancelled = Some(Instant::now());
-                Ok(())
-            },
-        )
+        .answer(&request(&[(Role::User, "hi")], &[]), Instant::now(), &cancel, &mut |_| {
+            cancel.cancel();
+            cancelled = Some(Instant::now());
+            Ok(())
+        })
         .expect_err("cancelled at its first word");
     assert_eq!(failure.code, ErrorCode::Cancelled);
     assert!(cancelled.expect("a word came").elapsed() < Duration::from_millis(50));
@@ -295,7 +290,7 @@ fn a_name_that_points_outside_is_refused_when_it_is_looked_up() {
 #[test]
 fn loading_finds_the_model_and_measures_it() {
     let (_server, endpoint) = serve(Behaviour::Talks);
-    let loaded = loqa_llm::load(&boot(json!({"backend": "ollama", "endpoint": endpoint}))).ok().expect("loads");
+    let loaded = loqa_llm::load(&boot(json!({"backend": "ollama", "endpoint": endpoint}))).expect("loads");
     let capability = &loaded.capabilities[0];
     assert_eq!((capability.name.as_str(), capability.model.as_str()), ("llm.remote", "tiny"));
     assert!(capability.measured_speed > 0.0);
