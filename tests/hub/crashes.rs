@@ -1,6 +1,7 @@
 //! Parts that die in the middle of a turn: the turn ends, the next one works, and no
 //! process is left.
 
+use loqa_hub::session::driver::TurnInput;
 use loqa_hub::sink::AudioSink;
 use loqa_protocol::client::TurnReport;
 use loqa_tests::{PATIENCE, TestHub, is_alive, kill, last_json, loqa, loqa_command, speech, voice, wait_gone};
@@ -25,14 +26,21 @@ async fn an_engine_that_dies_in_mid_turn_costs_at_most_that_turn() {
             let hub = TestHub::start(&[("tts.cache_bytes", "0")]).await;
             for _ in 0..KILLS_PER_HUB.min(kills() - round) {
                 let pid = wait_for_pid(&hub, capability).await;
-                let running = begin_speaking(&hub).await;
-                // Spread the deaths over the turn: while listening, while answering.
-                tokio::time::sleep(Duration::from_millis(u64::from(round * 37 % 400))).await;
+                // Spread the deaths over the turn: while listening, while answering. A
+                // language model has its say within a few milliseconds.
+                let (running, within_ms) = if capability == "llm.reflex" {
+                    (begin_asking_the_model(&hub).await, 15)
+                } else {
+                    (begin_speaking(&hub).await, 400)
+                };
+                tokio::time::sleep(Duration::from_millis(u64::from(round * 37 % within_ms))).await;
                 kill(pid);
                 tally.count(&finish(running).await);
                 wait_for_restart(&hub, capability, pid).await;
                 let (next, _) = hub.say(&speech("timer.wav")).await;
                 assert_eq!(next.failure, None, "{capability}, round {round}: the next turn works");
+                let next = finish(begin_asking_the_model(&hub).await).await;
+                assert_eq!(next.failure, None, "{capability}, round {round}: the model answers again");
                 hub.ask("cancel all timers").await;
                 round += 1;
             }
@@ -122,6 +130,13 @@ fn a_hub_that_is_killed_leaves_no_process_and_its_folder_is_free() {
 async fn begin_speaking(hub: &TestHub) -> loqa_hub::RunningTurn {
     let (sink, _recording) = AudioSink::memory();
     let input = voice(&speech("timer.wav"), Duration::from_millis(2));
+    hub.hub.begin(None, input, sink).await
+}
+
+/// A turn that no declared utterance covers.
+async fn begin_asking_the_model(hub: &TestHub) -> loqa_hub::RunningTurn {
+    let (sink, _recording) = AudioSink::memory();
+    let input = TurnInput::Text("is my tea timer finished".to_owned());
     hub.hub.begin(None, input, sink).await
 }
 

@@ -128,6 +128,20 @@ async fn silence_and_noise_end_quietly_without_an_action() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_no_utterance_covers_goes_to_the_model_which_acts_only_when_sure() {
+    let hub = TestHub::start(&[("stt.enabled", "false")]).await;
+    let sure = hub.ask("hey give the pasta ten minutes").await;
+    assert_eq!(sure.class, TurnClass::Reflex);
+    assert_eq!(sure.tool.as_ref().map(|call| call.name.as_str()), Some("timer.start"), "{sure:?}");
+    assert!(!sure.reply.is_empty());
+    let unsure = hub.ask("i'm boiling eggs give me six minutes").await;
+    assert_eq!(unsure.tool, None, "a call below the gate is not carried out");
+    assert_eq!(unsure.failure.map(|failure| failure.code), Some(ErrorCode::NotUnderstood));
+    assert!(!unsure.reply.is_empty(), "it says that it did nothing");
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_hub_without_a_model_says_so_instead_of_guessing() {
     let hub = TestHub::start(&[("llm.models", ""), ("stt.enabled", "false"), ("tts.enabled", "false")]).await;
     let known = hub.ask("set a timer for ten minutes").await;
