@@ -220,7 +220,7 @@ enum Command {
 
 /// Who waits until a changed configuration is in force.
 enum Waiting {
-    Added { name: String, key: KeyPair, answer: oneshot::Sender<Result<Credentials, BusError>> },
+    Added { name: String, key: Box<KeyPair>, answer: oneshot::Sender<Result<Credentials, BusError>> },
     Removed { answer: oneshot::Sender<Result<(), BusError>> },
 }
 
@@ -389,7 +389,7 @@ impl Supervisor {
                 let key = KeyPair::new_user();
                 let identity = Identity { public_key: key.public_key(), permissions };
                 self.identities.insert(name.clone(), identity);
-                self.waiting.push(Waiting::Added { name, key, answer });
+                self.waiting.push(Waiting::Added { name, key: Box::new(key), answer });
                 true
             }
             Command::Remove { name, answer } => {

@@ -1,3 +1,5 @@
+//! The timer skill against a test host: what a person would say and hear.
+
 use super::*;
 use loqa_skill_sdk::testing::TestHost;
 use serde_json::Value;
