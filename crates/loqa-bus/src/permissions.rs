@@ -31,6 +31,7 @@ impl Permissions {
             publish: vec![
                 "loqa.engine.control.*".to_owned(),
                 "loqa.work.*.*".to_owned(),
+                "loqa.work.*.*.*".to_owned(),
                 "loqa.audio.*.*".to_owned(),
                 "loqa.event.*".to_owned(),
                 subject::HUB_NONCE.to_owned(),
@@ -49,7 +50,7 @@ impl Permissions {
     }
 
     /// One engine process: its own control and audio, and work for its one
-    /// capability, which it can take as a member of the queue group only.
+    /// capability, which it can take as a member of the queue group or when it is named.
     /// A capability that is no pair of tokens gives no work subject.
     #[must_use]
     pub fn engine(instance: &InstanceId, capability: &str) -> Self {
@@ -57,6 +58,7 @@ impl Permissions {
         if let Some(work) = subject::work(capability) {
             subscribe.push(format!("{work} {}", subject::WORKERS));
         }
+        subscribe.extend(subject::work_at(capability, instance));
         Self {
             publish: vec![
                 subject::ENGINE_HELLO.to_owned(),
