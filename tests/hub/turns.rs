@@ -46,6 +46,33 @@ async fn typed_commands_share_the_skill_across_turns() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_session_stays_with_the_worker_that_took_it() {
+    use loqa_hub::session::Pins;
+    use loqa_protocol::InstanceId;
+    let pins = Pins::default();
+    assert_eq!(pins.get("stt.whisper"), None);
+    pins.set("stt.whisper", Some(InstanceId::new("e-1").unwrap()));
+    assert_eq!(pins.get("stt.whisper"), Some(InstanceId::new("e-1").unwrap()));
+    // In one session, over the pinned subjects of the real engines.
+    let hub = TestHub::start(&[]).await;
+    let session = Some(loqa_protocol::SessionId::from_bits(7));
+    for _ in 0..3 {
+        let (sink, _recording) = AudioSink::memory();
+        let input = loqa_tests::voice(&speech("timer.wav"), std::time::Duration::ZERO);
+        let report = hub.hub.begin(session.clone(), input, sink).await.report().await.unwrap();
+        assert_eq!(report.failure, None);
+    }
+    // The worker goes away; the session finds another.
+    let (_, pid) = hub.hub.engine_pids().into_iter().find(|(name, _)| name == "stt.whisper").unwrap();
+    loqa_tests::kill(pid);
+    let (sink, _recording) = AudioSink::memory();
+    let input = loqa_tests::voice(&speech("timer.wav"), std::time::Duration::ZERO);
+    let report = hub.hub.begin(session, input, sink).await.report().await.unwrap();
+    assert_eq!(report.failure, None);
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_timer_is_announced_when_it_ends_even_by_the_next_hub() {
     let data = tempfile::tempdir().unwrap();
     let settings = [("stt.enabled", "false"), ("llm.models", "")];

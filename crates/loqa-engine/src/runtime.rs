@@ -208,6 +208,14 @@ async fn load_apart(
     receiver.await.unwrap_or_else(|_| Err(fault(kind, "loading the model panicked")))
 }
 
+/// The next message of a subscription that may not be open yet.
+async fn next_of(subscription: &mut Option<Subscription>) -> Option<Message> {
+    match subscription {
+        Some(subscription) => subscription.next().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Everything that can wake the loop.
 enum Wake {
     Work(Message),
@@ -228,6 +236,8 @@ struct Engine {
     instance: loqa_protocol::InstanceId,
     bus: Bus,
     work: Option<Subscription>,
+    /// Work of sessions that are pinned to this engine.
+    pinned: Option<Subscription>,
     control: Subscription,
     audio: Subscription,
     connection: watch::Receiver<Connection>,
@@ -285,6 +295,7 @@ impl Engine {
             epoch,
             bus,
             work: None,
+            pinned: None,
             control,
             audio,
             parent_gone,
@@ -326,6 +337,12 @@ impl Engine {
             tracing::error!(%error, "cannot listen for work");
             Exit::Bus
         })?);
+        if let Some(pinned) = subject::work_at(capability, &self.instance) {
+            self.pinned = Some(self.bus.subscribe(&pinned, None, 256).await.map_err(|error| {
+                tracing::error!(%error, "cannot listen for the work of its sessions");
+                Exit::Bus
+            })?);
+        }
         let ready_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(%capability, slots, ready_ms, "ready");
         announce.send_replace(Some(EngineAnnounce {
@@ -373,12 +390,8 @@ impl Engine {
                 None => std::future::pending().await,
             }
         };
-        let work = async {
-            match &mut self.work {
-                Some(work) => work.next().await,
-                None => std::future::pending().await,
-            }
-        };
+        let work = next_of(&mut self.work);
+        let pinned = next_of(&mut self.pinned);
         // Control before everything else: a cancel must not wait behind frames.
         tokio::select! {
             biased;
@@ -394,6 +407,7 @@ impl Engine {
             _ = self.heartbeat.tick() => Wake::Heartbeat,
             message = self.audio.next() => message.map_or(Wake::BusClosed, Wake::Audio),
             message = work => message.map_or(Wake::BusClosed, Wake::Work),
+            message = pinned => message.map_or(Wake::BusClosed, Wake::Work),
         }
     }
 

@@ -327,7 +327,16 @@ impl Config {
     }
 
     /// Variables that other parts of Loqa read for themselves.
-    const FOREIGN_VARIABLES: &[&str] = &["LOQA_CONFIG", "LOQA_TOOLS", "LOQA_LOG", "LOQA_OTLP_ENDPOINT", "LOQA_MIRROR"];
+    const FOREIGN_VARIABLES: &[&str] = &[
+        "LOQA_CONFIG",
+        "LOQA_LOG",
+        "LOQA_LOG_FORMAT",
+        "LOQA_MIRROR",
+        "LOQA_NO_KERNELS",
+        "LOQA_ORT_DYLIB",
+        "LOQA_OTLP_ENDPOINT",
+        "LOQA_TOOLS",
+    ];
 
     fn apply_environment(
         &mut self,

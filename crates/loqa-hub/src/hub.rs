@@ -6,9 +6,9 @@ use crate::models::Catalog;
 use crate::paths::{DataLock, HubFile, Paths};
 use crate::recorder::Recorder;
 use crate::registry::Registry;
-use crate::session::Session;
 use crate::session::driver::{TurnContext, TurnInput, TurnOrder, VoiceSettings, run_turn};
 use crate::session::hops::{HopEvent, Reach};
+use crate::session::{Pins, Session};
 use crate::sink::{AudioSink, SinkCommand, SinkEvent};
 use crate::supervisor::{EngineSpec, EngineState, Supervised};
 use anyhow::{Context as _, bail};
@@ -138,7 +138,12 @@ impl Hub {
         let store = (config.text("privacy.keep") != "none").then(|| paths.data.join("loqa.db"));
         let recorder = Recorder::start(store.as_deref(), bus.clone())?;
         let context = TurnContext {
-            reach: Reach { bus: bus.clone(), registry: registry.clone(), server: server.state() },
+            reach: Reach {
+                bus: bus.clone(),
+                registry: registry.clone(),
+                server: server.state(),
+                pins: Pins::default(),
+            },
             settings: Arc::new(settings),
             intents: Arc::new(intents),
             tools: Arc::new(skills.tools()),

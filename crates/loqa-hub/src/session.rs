@@ -5,8 +5,10 @@ pub mod driver;
 pub mod hops;
 pub mod stopwatch;
 
-use loqa_protocol::SessionId;
 use loqa_protocol::llm::{ChatMessage, Role};
+use loqa_protocol::{InstanceId, SessionId};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 /// Messages of earlier turns that a language model sees. Chosen: six exchanges.
@@ -19,13 +21,36 @@ pub struct Session {
     pub id: SessionId,
     /// Earlier turns, oldest first.
     pub history: Vec<ChatMessage>,
+    /// The workers that serve it.
+    pub pins: Pins,
+}
+
+/// Which worker serves a session, by capability. Shared with the hops of its turns.
+#[derive(Debug, Clone, Default)]
+pub struct Pins(Arc<Mutex<HashMap<String, InstanceId>>>);
+
+impl Pins {
+    /// The worker that took the session's last request for this capability.
+    #[must_use]
+    pub fn get(&self, capability: &str) -> Option<InstanceId> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(capability).cloned()
+    }
+
+    /// Remembers who took a request; `None` forgets.
+    pub fn set(&self, capability: &str, instance: Option<InstanceId>) {
+        let mut pins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match instance {
+            Some(instance) => pins.insert(capability.to_owned(), instance),
+            None => pins.remove(capability),
+        };
+    }
 }
 
 impl Session {
     /// A new conversation.
     #[must_use]
     pub fn new(id: SessionId) -> Self {
-        Self { id, history: Vec::new() }
+        Self { id, history: Vec::new(), pins: Pins::default() }
     }
 
     /// Remembers one exchange and forgets the oldest beyond the limit.

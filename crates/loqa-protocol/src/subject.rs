@@ -33,6 +33,13 @@ pub fn work(capability: &str) -> Option<String> {
     (is_token(kind) && is_token(model)).then(|| format!("loqa.work.{capability}"))
 }
 
+/// Hub → the worker that a session is pinned to: the same request as [`work`].
+/// `None` as there.
+#[must_use]
+pub fn work_at(capability: &str, instance: &InstanceId) -> Option<String> {
+    work(capability).map(|work| format!("{work}.{instance}"))
+}
+
 /// Hub → one engine: PCM frames of one utterance.
 #[must_use]
 pub fn audio(instance: &InstanceId, work: &WorkId) -> String {
@@ -135,6 +142,12 @@ pub const CATALOG: &[SubjectSpec] = &[
         pattern: "loqa.work.tts.<model>",
         direction: "hub → one worker",
         payload: "TtsRequest → TtsReply… and PCM chunks",
+        delivery: Delivery::Stream,
+    },
+    SubjectSpec {
+        pattern: "loqa.work.<kind>.<model>.<instance>",
+        direction: "hub → engine",
+        payload: "as loqa.work.<kind>.<model>",
         delivery: Delivery::Stream,
     },
     SubjectSpec {

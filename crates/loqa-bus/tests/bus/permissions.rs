@@ -133,11 +133,13 @@ async fn profiles(test: &TestServer) -> Vec<Profile> {
                 "_INBOX.*.engine.control.e-1.*",
                 "_INBOX.*.audio.e-1.*.*",
                 "_INBOX.*.work.stt.whisper.*",
+                "_INBOX.*.work.stt.whisper.e-1.*",
             ],
             subscribe: vec![
                 ("loqa.engine.control.e-1", None),
                 ("loqa.audio.e-1.*", None),
                 ("loqa.work.stt.whisper", Some("workers")),
+                ("loqa.work.stt.whisper.e-1", None),
                 ("_INBOX.e-1.>", None),
             ],
         },
@@ -153,6 +155,7 @@ async fn profiles(test: &TestServer) -> Vec<Profile> {
             publish: vec![
                 "loqa.engine.control.*",
                 "loqa.work.*.*",
+                "loqa.work.*.*.*",
                 "loqa.audio.*.*",
                 "loqa.event.*",
                 "loqa.hub.nonce",

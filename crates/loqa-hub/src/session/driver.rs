@@ -124,6 +124,8 @@ pub async fn run_turn(
         TurnInput::Voice { source, audio } => (Start::Voice { source }, Some(audio)),
     };
     let typed = voice.is_none();
+    let context =
+        &TurnContext { reach: Reach { pins: session.pins.clone(), ..context.reach.clone() }, ..context.clone() };
     let (machine, actions) = Turn::new(start, context.settings.clone(), context.intents.clone(), now);
     let (hop_sender, hop_events) = mpsc::channel(HOP_EVENTS);
     let (tool_sender, tool_events) = mpsc::channel(4);

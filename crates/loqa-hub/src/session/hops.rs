@@ -5,7 +5,7 @@
 //! state machine's. A task that is dropped leaves a cancel for its engine behind.
 
 use crate::registry::Registry;
-use crate::session::VoiceInput;
+use crate::session::{Pins, VoiceInput};
 use bytes::Bytes;
 use loqa_bus::{Bus, BusError, Message, ReplyStream, ServerState};
 use loqa_protocol::engine::{Control, ControlAnswer};
@@ -48,6 +48,8 @@ pub struct Reach {
     pub registry: Registry,
     /// Whether the bus lives.
     pub server: watch::Receiver<ServerState>,
+    /// The workers of this session.
+    pub pins: Pins,
 }
 
 /// A running hop; dropping it stops the task and cancels the work.
@@ -93,6 +95,9 @@ impl Drop for CancelOnDrop {
 
 /// An engine acknowledges a cancel within 50 ms; ten times that on a busy machine.
 const CANCEL_PATIENCE: Duration = Duration::from_millis(500);
+/// A worker takes a request as soon as it reads it, whatever else it does; a busy
+/// machine needs a fraction of this.
+const ACCEPT_PATIENCE: Duration = Duration::from_secs(1);
 /// Longest silence within a reply stream. The machine's deadlines are shorter; this
 /// bounds the task itself.
 const STREAM_PATIENCE: Duration = Duration::from_mins(10);
@@ -171,22 +176,14 @@ impl Reach {
         events: &mpsc::Sender<(u32, HopEvent)>,
         run: u32,
     ) -> Result<(SttFinal, Instant), Ended> {
-        let mut stream = self.open(Hop::Stt, capability, request).await?;
-        let instance = loop {
-            tokio::select! {
-                biased;
-                message = stream.next(COMEBACK_PATIENCE) => {
-                    match read::<SttReply>(Hop::Stt, message)? {
-                        SttReply::Accepted { instance } => break instance,
-                        SttReply::Failed { failure } => return Err(ended(failure)),
-                        SttReply::Partial { .. } | SttReply::Final(_) => return Err(confused(Hop::Stt)),
-                    }
-                }
-                () = self.bus_lost() => return Err(lost(Hop::Stt, ErrorCode::BusUnavailable, "the bus went away")),
-                more = utterance.audio.recv(), if utterance.end.is_none() => utterance.take(more)?,
-            }
-        };
-        worker.send_replace(Some((instance.clone(), request.work.clone())));
+        // Frames wait in their channel until a worker has taken the work.
+        let (mut stream, instance) = self
+            .open(Hop::Stt, capability, request, &request.work, worker, |reply| match reply {
+                SttReply::Accepted { instance } => Ok(instance),
+                SttReply::Failed { failure } => Err(ended(failure)),
+                SttReply::Partial { .. } | SttReply::Final(_) => Err(confused(Hop::Stt)),
+            })
+            .await?;
         let audio_subject = subject::audio(&instance, &request.work);
         let mut sent = 0;
         let mut end_sent = None;
@@ -264,16 +261,18 @@ impl Reach {
         run: u32,
         delivered: &mut bool,
     ) -> Result<LlmDone, Ended> {
-        worker.send_replace(None);
-        let mut stream = self.open(Hop::Llm, capability, request).await?;
+        let (mut stream, _) = self
+            .open(Hop::Llm, capability, request, &request.work, worker, |reply| match reply {
+                LlmReply::Accepted { instance } => Ok(instance),
+                LlmReply::Failed { failure } => Err(ended(failure)),
+                LlmReply::Delta { .. } | LlmReply::ToolCall { .. } | LlmReply::Done(_) => Err(confused(Hop::Llm)),
+            })
+            .await?;
         loop {
             let message = self.next(Hop::Llm, &mut stream, worker).await?;
             let at = Instant::now();
             let event = match read::<LlmReply>(Hop::Llm, Ok(message))? {
-                LlmReply::Accepted { instance } => {
-                    worker.send_replace(Some((instance, request.work.clone())));
-                    continue;
-                }
+                LlmReply::Accepted { .. } => continue,
                 LlmReply::Delta { text } => HopEvent::Delta { text, at },
                 LlmReply::ToolCall { call, confidence } => HopEvent::ModelToolCall { call, confidence, at },
                 LlmReply::Done(done) => return Ok(done),
@@ -325,8 +324,13 @@ impl Reach {
         run: u32,
         delivered: &mut bool,
     ) -> Result<TtsDone, Ended> {
-        worker.send_replace(None);
-        let mut stream = self.open(Hop::Tts, capability, request).await?;
+        let (mut stream, _) = self
+            .open(Hop::Tts, capability, request, &request.work, worker, |reply| match reply {
+                TtsReply::Accepted { instance } => Ok(instance),
+                TtsReply::Failed { failure } => Err(ended(failure)),
+                TtsReply::Done(_) => Err(confused(Hop::Tts)),
+            })
+            .await?;
         let mut chunks = 0u64;
         loop {
             let message = self.next(Hop::Tts, &mut stream, worker).await?;
@@ -347,9 +351,7 @@ impl Reach {
                 continue;
             }
             match read::<TtsReply>(Hop::Tts, Ok(message))? {
-                TtsReply::Accepted { instance } => {
-                    worker.send_replace(Some((instance, request.work.clone())));
-                }
+                TtsReply::Accepted { .. } => {}
                 TtsReply::Done(done) if done.chunks == chunks => return Ok(done),
                 TtsReply::Done(done) => {
                     return Err(Ended::Refused(Failure::new(
@@ -374,15 +376,50 @@ impl Reach {
         Running { task: tokio::spawn(tracing::Instrument::instrument(task, span)), cancel }
     }
 
-    async fn open<T: Serialize>(&self, hop: Hop, capability: &str, request: &T) -> Result<ReplyStream, Ended> {
-        let Some(subject) = subject::work(capability) else {
-            return Err(Ended::Refused(Failure::new(
-                hop,
-                ErrorCode::EngineMissing,
-                format!("not a capability: `{capability}`"),
-            )));
+    /// Opens work with the session's own worker while that lives, else with any, and
+    /// waits until one has taken it.
+    async fn open<T: Serialize, R: DeserializeOwned>(
+        &self,
+        hop: Hop,
+        capability: &str,
+        request: &T,
+        work: &WorkId,
+        worker: &Worker,
+        taken_by: impl Fn(R) -> Result<InstanceId, Ended>,
+    ) -> Result<(ReplyStream, InstanceId), Ended> {
+        worker.send_replace(None);
+        let pin = self.pins.get(capability).filter(|instance| self.registry.lives(instance));
+        let subject = match &pin {
+            Some(instance) => subject::work_at(capability, instance),
+            None => subject::work(capability),
         };
-        self.bus.open_stream(&subject, request).await.map_err(|e| bus_ended(hop, &e))
+        let Some(subject) = subject else {
+            let message = format!("not a capability: `{capability}`");
+            return Err(Ended::Refused(Failure::new(hop, ErrorCode::EngineMissing, message)));
+        };
+        let mut stream = self.bus.open_stream(&subject, request).await.map_err(|e| bus_ended(hop, &e))?;
+        let pin_lost = async {
+            match &pin {
+                Some(instance) => self.registry.lost(instance).await,
+                None => std::future::pending().await,
+            }
+        };
+        let message = tokio::select! {
+            biased;
+            message = stream.next(ACCEPT_PATIENCE) => match message {
+                // Whoever was given the request died with it.
+                Err(e) if e.code() == ErrorCode::DeadlineExceeded => {
+                    return Err(lost(hop, ErrorCode::EngineLost, "no worker took the work"));
+                }
+                message => message,
+            },
+            () = pin_lost => return Err(lost(hop, ErrorCode::EngineLost, "the session's worker went away")),
+            () = self.bus_lost() => return Err(lost(hop, ErrorCode::BusUnavailable, "the bus went away")),
+        };
+        let instance = taken_by(read(hop, message)?)?;
+        worker.send_replace(Some((instance.clone(), work.clone())));
+        self.pins.set(capability, Some(instance.clone()));
+        Ok((stream, instance))
     }
 
     async fn publish(&self, subject: &str, headers: &[(&str, &str)], payload: Vec<u8>) -> Result<(), Ended> {
@@ -415,6 +452,7 @@ impl Reach {
 
     /// Waits until bus and engine are back, so that asking again makes sense.
     async fn comeback(&self, capability: &str) {
+        self.pins.set(capability, None);
         let mut server = self.server.clone();
         let back = server.wait_for(|state| matches!(state, ServerState::Ready));
         let _ = tokio::time::timeout(COMEBACK_PATIENCE, back).await;
@@ -465,7 +503,8 @@ fn confused(hop: Hop) -> Ended {
 
 fn ended(failure: Failure) -> Ended {
     match failure.code {
-        ErrorCode::EngineLost | ErrorCode::ShuttingDown => Ended::Lost(failure),
+        // Another worker may have room or be there; the session's own one is let go of.
+        ErrorCode::EngineLost | ErrorCode::ShuttingDown | ErrorCode::EngineBusy => Ended::Lost(failure),
         _ => Ended::Refused(failure),
     }
 }
