@@ -122,9 +122,11 @@ pub fn speaker_or_memory() -> AudioSink {
 
 /// A sink that keeps the sound and plays it where there is a sound device.
 pub fn speaker_and_memory(tell: bool) -> (AudioSink, Recording) {
-    let (events, mut device_events) = mpsc::unbounded_channel();
+    // An answer brings three events at most, so the channel cannot fill; the device's
+    // thread must not wait in any case.
+    let (events, mut device_events) = mpsc::channel(16);
     let opened = Output::speaker(None, move |event| {
-        let _ = events.send(event);
+        let _ = events.try_send(event);
     });
     let mut output = match opened {
         Ok(output) => output,
