@@ -1,5 +1,5 @@
 //! `loqa doctor`: looks at every part of the installation and says what to do.
-//! Changes nothing.
+//! Makes the data folder where there is none; changes nothing else.
 
 use crate::{Session, sound};
 use loqa_hub::models::Catalog;
