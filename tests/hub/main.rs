@@ -5,4 +5,5 @@
 
 mod bad_input;
 mod crashes;
+mod remote_model;
 mod turns;

@@ -111,15 +111,7 @@ pub async fn start_with(
     for (key, value) in settings {
         config.set(key, value)?;
     }
-    let mut paths = Paths::resolve(&config)?;
-    if std::env::var_os("LOQA_TOOLS").is_none() {
-        // A test runs in its package's folder; the tools lie in the source tree.
-        let tools = repository().join(".tools");
-        let nats = tools.join("nats").join(paths.nats_server.file_name().unwrap());
-        let onnxruntime = tools.join("onnxruntime").join(paths.onnxruntime.file_name().unwrap());
-        paths.nats_server = nats;
-        paths.onnxruntime = onnxruntime;
-    }
+    let paths = Paths::resolve(&config)?;
     Hub::start(&config, &paths, announce_to).await
 }
 

@@ -45,6 +45,8 @@ struct Inner {
     timers_changed: Arc<Notify>,
     capabilities: Vec<String>,
     announcements: mpsc::Sender<String>,
+    /// Where sound goes that no caller takes: announcements, and answers that a client wants spoken.
+    speakers: Option<SinkFactory>,
 }
 
 /// A turn that runs by itself.
@@ -157,10 +159,11 @@ impl Hub {
             timers_changed: Arc::default(),
             capabilities,
             announcements,
+            speakers: announce_to,
         });
         let tasks = vec![
             tokio::spawn(run_timers(inner.clone())),
-            tokio::spawn(announce(inner.clone(), announced, announce_to)),
+            tokio::spawn(announce(inner.clone(), announced)),
             tokio::spawn(serve_clients(inner.clone(), bus.clone())),
         ];
         Ok(Self { inner, engines, server, tasks, _lock: lock })
@@ -206,7 +209,7 @@ impl Hub {
 
     /// Begins a turn. Without a session a new one is made.
     pub async fn begin(&self, session: Option<SessionId>, input: TurnInput, sink: AudioSink) -> RunningTurn {
-        begin(&self.inner, session, input, sink).await
+        begin(&self.inner, session, input, Some(sink)).await
     }
 
     /// Rows of `loqa nodes`.
@@ -262,7 +265,13 @@ impl Hub {
     }
 }
 
-async fn begin(inner: &Arc<Inner>, session: Option<SessionId>, input: TurnInput, sink: AudioSink) -> RunningTurn {
+/// Begins a turn; without a sink its answer is text only.
+async fn begin(
+    inner: &Arc<Inner>,
+    session: Option<SessionId>,
+    input: TurnInput,
+    sink: Option<AudioSink>,
+) -> RunningTurn {
     let session_id = session.unwrap_or_else(|| SessionId::from_bits(rand::random()));
     let turn = TurnId::from_bits(rand::random());
     let (orders, order_receiver) = mpsc::channel(4);
@@ -297,7 +306,12 @@ async fn begin(inner: &Arc<Inner>, session: Option<SessionId>, input: TurnInput,
     tokio::spawn(async move {
         // Turns of one session follow each other.
         let mut session = session.lock().await;
-        let report = run_turn(&inner.context, &mut session, id, input, sink, order_receiver).await;
+        let mut context = inner.context.clone();
+        let sink = sink.unwrap_or_else(|| {
+            context.voice = Arc::new(VoiceSettings { tts: None, ..VoiceSettings::clone(&context.voice) });
+            AudioSink::memory().0
+        });
+        let report = run_turn(&context, &mut session, id, input, sink, order_receiver).await;
         inner.timers_changed.notify_one();
         let _ = sender.send(report);
     });
@@ -341,7 +355,10 @@ fn engine_specs(config: &Config, paths: &Paths, catalog: &Catalog) -> anyhow::Re
             model: model.to_owned(),
             model_path: Default::default(),
             program: paths.program("loqa-llm"),
-            settings: [("endpoint".to_owned(), Value::from(endpoint))].into_iter().collect(),
+            settings: [("backend", "openai"), ("endpoint", endpoint)]
+                .map(|(key, value)| (key.to_owned(), Value::from(value)))
+                .into_iter()
+                .collect(),
         });
     }
     for name in config.list("llm.models") {
@@ -481,13 +498,13 @@ fn wall_ms() -> i64 {
 }
 
 /// Speaks announcements one after the other.
-async fn announce(inner: Arc<Inner>, mut texts: mpsc::Receiver<String>, sinks: Option<SinkFactory>) {
+async fn announce(inner: Arc<Inner>, mut texts: mpsc::Receiver<String>) {
     while let Some(text) = texts.recv().await {
-        let (Some(sinks), Some(capability)) = (&sinks, &inner.context.voice.tts) else {
+        let (Some(speakers), Some(capability)) = (&inner.speakers, &inner.context.voice.tts) else {
             tracing::info!("an announcement has no voice or no output");
             continue;
         };
-        let mut sink = sinks();
+        let mut sink = speakers();
         let (events, mut hop) = mpsc::channel(64);
         let (clauses, queue) = mpsc::channel(1);
         let request = TtsRequest {
@@ -550,7 +567,7 @@ async fn serve_clients(inner: Arc<Inner>, bus: Bus) {
                 tokio::spawn(async move {
                     let reply = match message.json::<AskRequest>() {
                         Ok(ask) => {
-                            let (sink, _recording) = AudioSink::memory();
+                            let sink = inner.speakers.as_ref().filter(|_| ask.speak).map(|speakers| speakers());
                             let turn = begin(&inner, ask.session, TurnInput::Text(ask.text), sink).await;
                             match turn.report().await {
                                 Ok(report) => AskReply::Turn(report),

@@ -427,7 +427,7 @@ impl Driver<'_> {
                 Action::Speak { clause, text } => self.speak(clause, text).await,
                 Action::SpeechComplete => {
                     self.speech_complete = true;
-                    // The recogniser of the next clauses ends with its channel.
+                    // The task that speaks ends when its channel of clauses does.
                     self.clauses = None;
                     self.finish_sound().await;
                 }
