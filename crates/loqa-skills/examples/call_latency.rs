@@ -9,7 +9,7 @@
 
 use extism::{CompiledPlugin, Function, PTR, Plugin, PluginBuilder, UserData, Wasm};
 use loqa_protocol::{SessionId, ToolCall, TurnId};
-use loqa_skills::{Effects, HostFunction, Invocation, SkillHost, SkillHostOptions, SystemClock};
+use loqa_skills::{Effects, HostFunction, Invocation, SkillHost, SkillHostOptions, SystemClock, Taint};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
@@ -53,6 +53,7 @@ fn main() {
             session: SessionId::from_bits(1),
             turn: TurnId::from_bits(1),
             call: ToolCall { name: tool.to_owned(), arguments },
+            taint: Taint::user(),
             budget: Duration::from_secs(1),
             cancel: Arc::new(AtomicBool::new(false)),
         })

@@ -3,13 +3,16 @@
 //!
 //! The answer is an [`Authorized`] token that only this module can make, and the
 //! code that performs effects takes it as an argument: an effect without a decision
-//! does not compile. Each decision goes to the [`AuditSink`] before the effect.
+//! does not compile. What reaches outside goes to the [`Journal`] before it happens.
 
 use crate::permission::{Permission, Requested, Scope, ScopeValue, Tier};
+use crate::taint::{Label, Taint};
+use loqa_audit::{ActorKind, Context, Decision, Effect, Entry, Journal, Kind, Outcome, Status};
 use loqa_protocol::{SessionId, TurnId};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// Who wants to do something, and on whose behalf.
 #[derive(Debug, Clone)]
@@ -92,52 +95,65 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Proof that a decision was made and recorded. Only [`Gate::authorize`] makes one.
-#[derive(Debug)]
-pub struct Authorized(());
+/// What an operation does to the world, and so what the audit holds of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reach {
+    /// It stays within the invocation: reads, drafts that are kept if the call succeeds,
+    /// the log. The call's own rows cover it; a denial has a row.
+    Inside,
+    /// Somebody or something outside notices. An intent is safe on the disk before it
+    /// happens, and an outcome follows.
+    Outside,
+}
 
-/// One decision, as it is recorded.
+/// One use that is to be decided.
 #[derive(Debug)]
-pub struct AuditRow<'a> {
-    /// Wall clock at the decision.
-    pub now_ms: i64,
+pub struct Request<'a> {
     /// Who.
     pub actor: &'a Actor,
+    /// What its manifest asks for.
+    pub declared: &'a [Requested],
     /// The host function, or the host's own operation.
     pub operation: &'static str,
     /// Which permission.
     pub permission: Permission,
     /// How much of it.
     pub usage: Usage<'a>,
-    /// What was decided.
-    pub reason: Reason,
+    /// How far the operation reaches.
+    pub reach: Reach,
+    /// Where the values come from that decide what happens.
+    pub taint: &'a Taint,
+    /// Wall clock.
+    pub now_ms: i64,
 }
 
-/// Where decisions go before their effects happen. An error denies the effect.
-pub trait AuditSink: Send + Sync {
-    /// Records a decision; returns once it is safe.
-    fn record(&self, row: &AuditRow<'_>) -> Result<(), String>;
+/// Proof that a decision was made and recorded. Only [`Gate::authorize`] makes one.
+/// Dropped without [`Authorized::finish`], the outcome is an error.
+#[must_use = "an effect that was authorized is performed and its outcome reported"]
+pub struct Authorized {
+    intent: Option<(Arc<dyn Journal>, u64)>,
 }
 
-/// Writes decisions to the log; contents of calls are not in them.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct TracingAudit;
+impl Authorized {
+    /// Reports how the effect ended.
+    pub fn finish(mut self, outcome: Outcome) {
+        if let Some((journal, intent)) = self.intent.take() {
+            journal.finish(intent, outcome);
+        }
+    }
+}
 
-impl AuditSink for TracingAudit {
-    fn record(&self, row: &AuditRow<'_>) -> Result<(), String> {
-        let allowed = row.reason == Reason::Granted;
-        tracing::debug!(
-            target: "loqa_skills::audit",
-            skill = row.actor.skill,
-            invocation = row.actor.invocation,
-            turn = row.actor.turn.as_ref().map(|(_, turn)| turn.as_str()),
-            operation = row.operation,
-            permission = row.permission.as_str(),
-            allowed,
-            reason = row.reason.as_str(),
-            "permission decision"
-        );
-        Ok(())
+impl Drop for Authorized {
+    fn drop(&mut self) {
+        if let Some((journal, intent)) = self.intent.take() {
+            journal.finish(intent, Outcome::of(Status::Error));
+        }
+    }
+}
+
+impl fmt::Debug for Authorized {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authorized").field("intent", &self.intent.as_ref().map(|(_, intent)| intent)).finish()
     }
 }
 
@@ -147,7 +163,7 @@ pub struct Gate {
     grants: RwLock<BTreeMap<String, BTreeMap<Permission, Scope>>>,
     /// Wall times of recent rated uses.
     recent: Mutex<BTreeMap<(String, Permission), VecDeque<i64>>>,
-    audit: Box<dyn AuditSink>,
+    journal: Arc<dyn Journal>,
 }
 
 /// Window of the `per_minute` limits.
@@ -156,29 +172,32 @@ const RATE_WINDOW_MS: i64 = 60_000;
 impl Gate {
     /// A gate that grants nothing yet.
     #[must_use]
-    pub fn new(audit: Box<dyn AuditSink>) -> Self {
-        Self { grants: RwLock::default(), recent: Mutex::default(), audit }
+    pub fn new(journal: Arc<dyn Journal>) -> Self {
+        Self { grants: RwLock::default(), recent: Mutex::default(), journal }
+    }
+
+    /// Where decisions are recorded.
+    #[must_use]
+    pub const fn journal(&self) -> &Arc<dyn Journal> {
+        &self.journal
     }
 
     /// Decides one use. Default deny; the decision is recorded before this returns.
-    pub fn authorize(
-        &self,
-        actor: &Actor,
-        declared: &[Requested],
-        operation: &'static str,
-        permission: Permission,
-        usage: Usage<'_>,
-        now_ms: i64,
-    ) -> Result<Authorized, Reason> {
-        let reason = self.decide(actor, declared, permission, usage, now_ms);
-        let recorded = self.audit.record(&AuditRow { now_ms, actor, operation, permission, usage, reason });
-        if let Err(error) = recorded {
-            tracing::error!(skill = actor.skill, operation, error, "the audit refuses records, so the call is denied");
-            return Err(Reason::AuditFailed);
+    pub fn authorize(&self, request: &Request<'_>) -> Result<Authorized, Reason> {
+        let reason = self.decide(request.actor, request.declared, request.permission, request.usage, request.now_ms);
+        if reason != Reason::Granted {
+            self.journal.append_later(entry(request, Kind::CallDenied, reason));
+            return Err(reason);
         }
-        match reason {
-            Reason::Granted => Ok(Authorized(())),
-            denied => Err(denied),
+        if request.reach == Reach::Inside {
+            return Ok(Authorized { intent: None });
+        }
+        match self.journal.append(entry(request, Kind::CallIntent, reason)) {
+            Ok(intent) => Ok(Authorized { intent: Some((Arc::clone(&self.journal), intent)) }),
+            Err(error) => {
+                tracing::error!(skill = request.actor.skill, %error, "the audit refuses records, so the call is denied");
+                Err(Reason::AuditFailed)
+            }
         }
     }
 
@@ -252,6 +271,38 @@ impl Gate {
     }
 }
 
+fn entry(request: &Request<'_>, kind: Kind, reason: Reason) -> Entry {
+    let actor = request.actor;
+    let (session, turn) = actor.turn.clone().unzip();
+    Entry {
+        permission: Some(Cow::Borrowed(request.permission.as_str())),
+        decision: Some(if reason == Reason::Granted { Decision::Allow } else { Decision::Deny }),
+        reason: Some(Cow::Borrowed(reason.as_str())),
+        effect: Some(Effect {
+            operation: Cow::Borrowed(request.operation),
+            target: request.usage.topic.map(str::to_owned),
+            bytes_out: None,
+        }),
+        ..Entry::new(
+            kind,
+            loqa_audit::Actor {
+                kind: ActorKind::Skill,
+                id: actor.skill.clone(),
+                version: Some(actor.version.clone()),
+                digest: Some(actor.module.clone()),
+                publisher: None,
+            },
+            Context {
+                invocation: Some(actor.invocation),
+                session,
+                turn,
+                trigger: None,
+                taint: request.taint.labels().map(Label::to_string).collect(),
+            },
+        )
+    }
+}
+
 fn is_within(scope: &Scope, permission: Permission, usage: Usage<'_>) -> bool {
     let below = |key, used: u64| scope.limit(permission, key).is_none_or(|limit| used <= limit);
     let topic_named = usage.topic.is_none_or(|topic| match scope.get("topics") {
@@ -264,7 +315,7 @@ fn is_within(scope: &Scope, permission: Permission, usage: Usage<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
+    use loqa_audit::{JournalError, LogOnly};
 
     fn actor(turn: bool) -> Actor {
         Actor {
@@ -280,9 +331,22 @@ mod tests {
         vec![Requested { permission, scope, reason: String::new() }]
     }
 
-    fn decide(gate: &Gate, declared: &[Requested], permission: Permission, usage: Usage<'_>, now_ms: i64) -> Reason {
-        gate.authorize(&actor(true), declared, "test", permission, usage, now_ms)
+    fn decide_as(
+        gate: &Gate,
+        actor: &Actor,
+        declared: &[Requested],
+        permission: Permission,
+        usage: Usage<'_>,
+        now_ms: i64,
+    ) -> Reason {
+        let taint = &Taint::user();
+        let reach = Reach::Outside;
+        gate.authorize(&Request { actor, declared, operation: "test", permission, usage, reach, taint, now_ms })
             .map_or_else(|reason| reason, |_| Reason::Granted)
+    }
+
+    fn decide(gate: &Gate, declared: &[Requested], permission: Permission, usage: Usage<'_>, now_ms: i64) -> Reason {
+        decide_as(gate, &actor(true), declared, permission, usage, now_ms)
     }
 
     #[test]
@@ -292,7 +356,7 @@ mod tests {
             for key in permission.scope_keys().iter().filter(|key| key.required) {
                 scope = scope.with(key.name, ScopeValue::Texts(vec!["a".into()]));
             }
-            let gate = Gate::new(Box::new(TracingAudit));
+            let gate = Gate::new(Arc::new(LogOnly));
             let declared = requested(permission, scope.clone());
             let usage = Usage::default();
             let offered = permission.is_offered() && permission.tier() != Tier::T4;
@@ -321,7 +385,7 @@ mod tests {
 
     #[test]
     fn the_narrower_of_manifest_and_grant_counts() {
-        let gate = Gate::new(Box::new(TracingAudit));
+        let gate = Gate::new(Arc::new(LogOnly));
         let limit = |n| Scope::default().with("max", ScopeValue::Limit(n));
         let uses = |count| Usage { count, ..Usage::default() };
         gate.grant("test", Permission::TimerSet, limit(3));
@@ -338,7 +402,7 @@ mod tests {
 
     #[test]
     fn topics_must_be_named_in_both() {
-        let gate = Gate::new(Box::new(TracingAudit));
+        let gate = Gate::new(Arc::new(LogOnly));
         let topics = |names: &[&str]| {
             Scope::default().with("topics", ScopeValue::Texts(names.iter().map(|n| (*n).to_owned()).collect()))
         };
@@ -353,7 +417,7 @@ mod tests {
 
     #[test]
     fn a_rate_is_kept_and_recovers() {
-        let gate = Gate::new(Box::new(TracingAudit));
+        let gate = Gate::new(Arc::new(LogOnly));
         let scope = Scope::default().with("per_minute", ScopeValue::Limit(2));
         gate.grant("test", Permission::TtsSay, scope.clone());
         let declared = requested(Permission::TtsSay, scope);
@@ -366,28 +430,33 @@ mod tests {
 
     #[test]
     fn what_belongs_to_a_turn_is_denied_outside_of_one() {
-        let gate = Gate::new(Box::new(TracingAudit));
+        let gate = Gate::new(Arc::new(LogOnly));
         gate.grant("test", Permission::ReplySay, Scope::default());
         let declared = requested(Permission::ReplySay, Scope::default());
         let usage = Usage { in_turn: true, ..Usage::default() };
-        let outside = gate.authorize(&actor(false), &declared, "say", Permission::ReplySay, usage, 0);
-        assert_eq!(outside.expect_err("no turn is running"), Reason::NoTurn);
+        assert_eq!(decide_as(&gate, &actor(false), &declared, Permission::ReplySay, usage, 0), Reason::NoTurn);
     }
 
     #[test]
     fn the_audit_comes_first_and_its_failure_denies() {
-        struct Broken(Arc<Mutex<Vec<Reason>>>);
-        impl AuditSink for Broken {
-            fn record(&self, row: &AuditRow<'_>) -> Result<(), String> {
-                self.0.lock().unwrap().push(row.reason);
-                Err("disk full".into())
+        struct Broken(Mutex<Vec<Kind>>);
+        impl Journal for Broken {
+            fn append(&self, entry: Entry) -> Result<u64, JournalError> {
+                self.append_later(entry);
+                Err(JournalError("disk full".into()))
+            }
+            fn append_later(&self, entry: Entry) {
+                self.0.lock().unwrap().push(entry.kind);
+            }
+            fn finish(&self, _intent: u64, _outcome: Outcome) {
+                unreachable!("nothing was begun");
             }
         }
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let gate = Gate::new(Box::new(Broken(Arc::clone(&seen))));
+        let seen = Arc::new(Broken(Mutex::default()));
+        let gate = Gate::new(seen.clone());
         gate.grant("test", Permission::LogWrite, Scope::default());
         let declared = requested(Permission::LogWrite, Scope::default());
         assert_eq!(decide(&gate, &declared, Permission::LogWrite, Usage::default(), 0), Reason::AuditFailed);
-        assert_eq!(*seen.lock().unwrap(), [Reason::Granted], "denials and grants are both offered to the audit");
+        assert_eq!(*seen.0.lock().unwrap(), [Kind::CallIntent], "the intent was offered first");
     }
 }

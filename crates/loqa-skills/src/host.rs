@@ -1,6 +1,6 @@
 //! The skill host: loads skills, calls their tools, delivers their events, keeps their timers.
 
-use crate::authorize::{Actor, AuditSink, Gate, TracingAudit, Usage};
+use crate::authorize::{Actor, Gate, Reach, Request, Usage};
 use crate::blocks::Blocks;
 use crate::clock::Clock;
 use crate::host_call::{MAX_MESSAGE_BYTES, Running};
@@ -8,8 +8,10 @@ use crate::manifest::TIMER_ELAPSED;
 use crate::permission::{Permission, Scope, Tier};
 use crate::skill::{CallError, DEFAULT_BUDGET, EXPORT_EVENT, EXPORT_TOOL, Skill, SkillInfo};
 use crate::store::{Draft, Store};
+use crate::taint::Taint;
 use crate::watchdog::Watchdog;
 use crate::{Shared, SkillError};
+use loqa_audit::{Journal, LogOnly, Outcome, Status};
 use loqa_protocol::{ErrorCode, Failure, Hop, SessionId, ToolCall, ToolOutcome, ToolSpec, TurnId};
 use loqa_turn::intent::IntentDecl;
 use serde::Deserialize;
@@ -56,6 +58,8 @@ pub struct Invocation {
     pub turn: TurnId,
     /// Tool and arguments, not yet checked.
     pub call: ToolCall,
+    /// Where tool and arguments come from.
+    pub taint: Taint,
     /// Wall time for the call, waiting included; at most ten seconds are given.
     pub budget: Duration,
     /// Set by the caller to stop the call.
@@ -129,20 +133,20 @@ enum GuestErrorCode {
 impl SkillHost {
     /// Opens the store and starts without skills. Decisions are recorded in the log.
     pub fn open(options: SkillHostOptions, effects: Arc<dyn Effects>) -> Result<Self, SkillError> {
-        Self::open_with_audit(options, effects, Box::new(TracingAudit))
+        Self::open_with_audit(options, effects, Arc::new(LogOnly))
     }
 
     /// The same with another place for the record of decisions.
     pub fn open_with_audit(
         options: SkillHostOptions,
         effects: Arc<dyn Effects>,
-        audit: Box<dyn AuditSink>,
+        journal: Arc<dyn Journal>,
     ) -> Result<Self, SkillError> {
         let SkillHostOptions { data_dir, clock } = options;
         let store = Store::open(&data_dir)?;
         let watchdog = Watchdog::start().map_err(SkillError::Watchdog)?;
         let clock_offset_ms = Mutex::new(clock.wall_ms() - clock.steady_ms());
-        let shared = Arc::new(Shared { store, gate: Gate::new(audit), effects, clock });
+        let shared = Arc::new(Shared { store, gate: Gate::new(journal), effects, clock });
         Ok(Self { shared, skills: RwLock::default(), watchdog, n_invocations: AtomicU64::new(0), clock_offset_ms })
     }
 
@@ -194,7 +198,7 @@ impl SkillHost {
     /// Calls a tool and waits for it. The arguments are checked first; what the skill
     /// writes is kept only if it succeeds.
     pub fn call(&self, invocation: &Invocation) -> Result<ToolOutcome, Failure> {
-        let Invocation { session, turn, call, budget, cancel } = invocation;
+        let Invocation { session, turn, call, taint, budget, cancel } = invocation;
         let (skill, tool) = self
             .all()
             .into_iter()
@@ -205,7 +209,7 @@ impl SkillHost {
             .map_err(|misfit| failure(ErrorCode::ToolArguments, format!("{}: {misfit}", tool.name)))?;
         let input = json!({ "tool": call.name, "arguments": call.arguments });
         let turn = Some((session.clone(), turn.clone()));
-        let reply = self.invoke(&skill, EXPORT_TOOL, &input, turn, *budget, cancel, None)?;
+        let reply = self.invoke(&skill, EXPORT_TOOL, &input, turn, taint.clone(), *budget, cancel, None)?;
         Ok(reply.unwrap_or_default())
     }
 
@@ -289,7 +293,7 @@ impl SkillHost {
         }
         let input = json!({ "event": event.name, "data": event.data });
         let cancel = Arc::new(AtomicBool::new(false));
-        let outcome = self.invoke(&skill, EXPORT_EVENT, &input, None, DEFAULT_BUDGET, &cancel, timer)?;
+        let outcome = self.invoke(&skill, EXPORT_EVENT, &input, None, Taint::default(), DEFAULT_BUDGET, &cancel, timer)?;
         Ok(outcome.map(|outcome| self.authorize_announcement(&skill, outcome)))
     }
 
@@ -301,16 +305,21 @@ impl SkillHost {
         let actor = self.actor(skill, None);
         let usage = Usage { chars: outcome.say.chars().count() as u64, rated: true, ..Usage::default() };
         let now_ms = self.shared.clock.wall_ms();
-        let decision = self.shared.gate.authorize(
-            &actor,
-            &skill.manifest.permissions,
-            "event_reply",
-            Permission::TtsSay,
+        let decision = self.shared.gate.authorize(&Request {
+            actor: &actor,
+            declared: &skill.manifest.permissions,
+            operation: "event_reply",
+            permission: Permission::TtsSay,
             usage,
+            reach: Reach::Outside,
+            taint: &Taint::default(),
             now_ms,
-        );
+        });
         match decision {
-            Ok(_authorized) => outcome,
+            Ok(authorized) => {
+                authorized.finish(Outcome::of(Status::Ok));
+                outcome
+            }
             Err(reason) => {
                 tracing::info!(skill = actor.skill, reason = reason.as_str(), "a skill may not speak unasked");
                 ToolOutcome { say: String::new(), ..outcome }
@@ -335,6 +344,7 @@ impl SkillHost {
         export: &str,
         input: &Value,
         turn: Option<(SessionId, TurnId)>,
+        taint: Taint,
         budget: Duration,
         cancel: &Arc<AtomicBool>,
         fired: Option<&str>,
@@ -362,6 +372,7 @@ impl SkillHost {
             shared: Arc::clone(&self.shared),
             manifest: Arc::clone(&skill.manifest),
             actor: self.actor(skill, turn),
+            taint,
             now_ms: self.shared.clock.wall_ms(),
             deadline: Instant::now() + budget,
             draft: Draft::default(),

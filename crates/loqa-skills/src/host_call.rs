@@ -5,11 +5,13 @@
 //! its row there, and cannot act without the [`Authorized`] that the gate returned.
 
 use crate::Shared;
-use crate::authorize::{Actor, Authorized, Reason, Usage};
+use crate::authorize::{Actor, Authorized, Reach, Reason, Request, Usage};
 use crate::blocks::Blocks;
 use crate::manifest::Manifest;
 use crate::permission::Permission;
 use crate::store::{Draft, StoreError, TimerRow};
+use crate::taint::Taint;
+use loqa_audit::{Outcome, Status};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -29,7 +31,7 @@ const MAX_KEY_BYTES: usize = 128;
 const MAX_TIMER_MS: i64 = 365 * 24 * 3_600 * 1_000;
 
 macro_rules! host_functions {
-    ($($(#[doc = $doc:literal])+ $name:ident => $text:literal, $permission:ident;)+) => {
+    ($($(#[doc = $doc:literal])+ $name:ident => $text:literal, $permission:ident, $reach:ident;)+) => {
         /// A function that skills can import from [`NAMESPACE`].
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum HostFunction {
@@ -51,37 +53,43 @@ macro_rules! host_functions {
             pub const fn permission(self) -> Permission {
                 match self { $(Self::$name => Permission::$permission,)+ }
             }
+
+            /// How far it reaches.
+            #[must_use]
+            pub const fn reach(self) -> Reach {
+                match self { $(Self::$name => Reach::$reach,)+ }
+            }
         }
     };
 }
 
 host_functions! {
     /// `{level, text}`: writes to the host's log.
-    Log => "log", LogWrite;
+    Log => "log", LogWrite, Inside;
     /// `{text}`: says something in the running turn.
-    Say => "say", ReplySay;
+    Say => "say", ReplySay, Inside;
     /// `{text}`: says something unasked.
-    Announce => "announce", TtsSay;
+    Announce => "announce", TtsSay, Outside;
     /// `{text}`: shows a notification.
-    Notify => "notify", NotifyShow;
+    Notify => "notify", NotifyShow, Outside;
     /// `{topic, data}`: publishes below the skill's prefix.
-    Publish => "publish", BusPublish;
+    Publish => "publish", BusPublish, Outside;
     /// `{key}` → value or null.
-    KvGet => "kv_get", KvStore;
+    KvGet => "kv_get", KvStore, Inside;
     /// `{key, value}`: keeps any JSON value.
-    KvSet => "kv_set", KvStore;
+    KvSet => "kv_set", KvStore, Inside;
     /// `{key}`: forgets a value.
-    KvDelete => "kv_delete", KvStore;
+    KvDelete => "kv_delete", KvStore, Inside;
     /// `{prefix}` → list of keys.
-    KvList => "kv_list", KvStore;
+    KvList => "kv_list", KvStore, Inside;
     /// `{}` → milliseconds since the Unix epoch, constant within a call.
-    Now => "now", TimerSet;
+    Now => "now", TimerSet, Inside;
     /// `{id, due_in_ms, data}`: sets or replaces a timer.
-    TimerSet => "timer_set", TimerSet;
+    TimerSet => "timer_set", TimerSet, Inside;
     /// `{id}` → whether there was one.
-    TimerCancel => "timer_cancel", TimerSet;
+    TimerCancel => "timer_cancel", TimerSet, Inside;
     /// `{}` → list of `{id, due_in_ms, data}`, earliest first.
-    TimerList => "timer_list", TimerSet;
+    TimerList => "timer_list", TimerSet, Inside;
 }
 
 impl HostFunction {
@@ -97,6 +105,8 @@ pub(crate) struct Running {
     pub(crate) shared: Arc<Shared>,
     pub(crate) manifest: Arc<Manifest>,
     pub(crate) actor: Actor,
+    /// Where the arguments come from, and what the skill has read since.
+    pub(crate) taint: Taint,
     /// Wall clock at the start; all host calls of an invocation see the same time.
     pub(crate) now_ms: i64,
     pub(crate) deadline: Instant,
@@ -239,16 +249,22 @@ impl Running {
         let call = self.understand(function, input);
         // A denied skill learns that first, and nothing about its arguments.
         let usage = call.as_ref().map(Call::usage).unwrap_or_default();
-        let decision = self.shared.gate.authorize(
-            &self.actor,
-            &self.manifest.permissions,
-            function.name(),
-            function.permission(),
+        let decision = self.shared.gate.authorize(&Request {
+            actor: &self.actor,
+            declared: &self.manifest.permissions,
+            operation: function.name(),
+            permission: function.permission(),
             usage,
-            self.now_ms,
-        );
+            reach: function.reach(),
+            taint: &self.taint,
+            now_ms: self.now_ms,
+        });
         let result = match (decision, call) {
-            (Ok(authorized), Ok(call)) => self.perform(authorized, call),
+            (Ok(authorized), Ok(call)) => {
+                let result = self.perform(&authorized, call);
+                authorized.finish(Outcome::of(if result.is_ok() { Status::Ok } else { Status::Error }));
+                result
+            }
             (Err(reason), _) => Err(Refusal::Denied(reason)),
             (Ok(_), Err(refusal)) => Err(refusal),
         };
@@ -331,7 +347,7 @@ impl Running {
         })
     }
 
-    fn perform(&mut self, _authorized: Authorized, call: Call) -> Result<Value, Refusal> {
+    fn perform(&mut self, _authorized: &Authorized, call: Call) -> Result<Value, Refusal> {
         let store = &self.shared.store;
         let effects = &self.shared.effects;
         let skill = self.actor.skill.as_str();

@@ -12,6 +12,7 @@
 pub mod authorize;
 mod blocks;
 pub mod clock;
+pub mod consent;
 mod host;
 pub mod host_call;
 pub mod manifest;
@@ -20,6 +21,7 @@ pub mod permission;
 pub mod schema;
 mod skill;
 mod store;
+pub mod taint;
 mod watchdog;
 
 pub use clock::{Clock, SystemClock};
@@ -29,6 +31,7 @@ pub use manifest::{Manifest, ManifestFaults, TIMER_ELAPSED};
 pub use permission::{Permission, Scope};
 pub use skill::{DEFAULT_BUDGET, SkillInfo, SkillState};
 pub use store::StoreError;
+pub use taint::{Label, Taint};
 
 use authorize::Gate;
 use std::path::PathBuf;

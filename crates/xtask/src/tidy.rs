@@ -15,12 +15,14 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("loqa-bus", &["loqa-protocol", "loqa-telemetry"]),
     ("loqa-engine", &["loqa-protocol", "loqa-telemetry", "loqa-bus"]),
     ("loqa-audio", &["loqa-protocol"]),
-    ("loqa-skills", &["loqa-protocol", "loqa-turn"]),
-    ("loqa-hub", &["loqa-protocol", "loqa-turn", "loqa-telemetry", "loqa-bus", "loqa-engine", "loqa-skills"]),
+    ("loqa-audit", &["loqa-protocol"]),
+    ("loqa-skills", &["loqa-protocol", "loqa-turn", "loqa-audit"]),
+    ("loqa-hub", &["loqa-protocol", "loqa-turn", "loqa-telemetry", "loqa-bus", "loqa-engine", "loqa-skills", "loqa-audit"]),
     (
         "loqa-cli",
-        &["loqa-protocol", "loqa-turn", "loqa-telemetry", "loqa-bus", "loqa-skills", "loqa-audio", "loqa-hub"],
+        &["loqa-protocol", "loqa-turn", "loqa-telemetry", "loqa-bus", "loqa-skills", "loqa-audit", "loqa-audio", "loqa-hub"],
     ),
+    ("smart-home", &["loqa-protocol", "loqa-bus", "loqa-telemetry"]),
     ("loqa-stt", &["loqa-protocol", "loqa-telemetry", "loqa-engine"]),
     // Reads the spoken times that its small model copies; the reading is pure code of loqa-turn.
     ("loqa-llm", &["loqa-protocol", "loqa-turn", "loqa-telemetry", "loqa-engine"]),

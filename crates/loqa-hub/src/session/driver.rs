@@ -17,7 +17,7 @@ use loqa_protocol::{
     ErrorCode, Failure, Hop, SessionId, TimedEvent, ToolCall, ToolOutcome, ToolSpec, TurnClass, TurnEvent, TurnId,
     WorkId,
 };
-use loqa_skills::{Invocation, SkillHost};
+use loqa_skills::{Invocation, SkillHost, Taint};
 use loqa_turn::intent::IntentIndex;
 use loqa_turn::state::{Action, Input, Start, Turn, TurnSettings};
 use std::collections::VecDeque;
@@ -502,6 +502,7 @@ impl Driver<'_> {
             session: self.session.id.clone(),
             turn: self.report.turn.clone(),
             call,
+            taint: Taint::user(),
             budget: self.context.voice.skill_budget,
             cancel,
         };

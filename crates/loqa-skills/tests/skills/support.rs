@@ -2,8 +2,8 @@
 //! effects that are written down, and small modules in WASM text.
 
 use loqa_protocol::{Failure, SessionId, ToolCall, ToolOutcome, TurnId};
-use loqa_skills::authorize::{AuditRow, AuditSink};
-use loqa_skills::{Clock, Effects, Invocation, SkillHost, SkillHostOptions};
+use loqa_audit::{Entry, Journal, JournalError, Outcome};
+use loqa_skills::{Clock, Effects, Invocation, SkillHost, SkillHostOptions, Taint};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -89,7 +89,7 @@ impl Effects for Recorder {
     }
 }
 
-/// Keeps `operation permission reason` of every decision.
+/// Keeps `operation permission reason` of every row: denials, and what reaches outside.
 #[derive(Debug, Clone, Default)]
 pub struct Decisions(pub Arc<Mutex<Vec<String>>>);
 
@@ -99,11 +99,19 @@ impl Decisions {
     }
 }
 
-impl AuditSink for Decisions {
-    fn record(&self, row: &AuditRow<'_>) -> Result<(), String> {
-        self.0.lock().unwrap().push(format!("{} {} {}", row.operation, row.permission, row.reason));
-        Ok(())
+impl Journal for Decisions {
+    fn append(&self, entry: Entry) -> Result<u64, JournalError> {
+        self.append_later(entry);
+        Ok(0)
     }
+
+    fn append_later(&self, entry: Entry) {
+        let effect = entry.effect.unwrap();
+        let (permission, reason) = (entry.permission.unwrap(), entry.reason.unwrap());
+        self.0.lock().unwrap().push(format!("{} {permission} {reason}", effect.operation));
+    }
+
+    fn finish(&self, _intent: u64, _outcome: Outcome) {}
 }
 
 /// A host and everything around it.
@@ -126,7 +134,7 @@ impl Bench {
         let options =
             SkillHostOptions { data_dir: folder.path().join("data"), clock: Arc::clone(&clock) as Arc<dyn Clock> };
         let host =
-            SkillHost::open_with_audit(options, Arc::clone(&effects) as Arc<dyn Effects>, Box::new(decisions.clone()))
+            SkillHost::open_with_audit(options, Arc::clone(&effects) as Arc<dyn Effects>, Arc::new(decisions.clone()))
                 .unwrap();
         Self { host: Arc::new(host), clock, effects, decisions, folder }
     }
@@ -163,6 +171,7 @@ pub fn invocation(tool: &str, arguments: Value, budget: Duration) -> Invocation 
         session: SessionId::from_bits(1),
         turn: TurnId::from_bits(1),
         call: ToolCall { name: tool.to_owned(), arguments },
+        taint: Taint::user(),
         budget,
         cancel: Arc::new(AtomicBool::new(false)),
     }

@@ -1,0 +1,3 @@
+//! The smart-home bridge, a native skill.
+
+fn main() {}
