@@ -5,5 +5,7 @@
 
 mod bad_input;
 mod crashes;
+mod devices;
 mod remote_model;
+mod traces;
 mod turns;

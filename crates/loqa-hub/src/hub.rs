@@ -330,6 +330,7 @@ fn unfit_text(text: &str) -> Option<Failure> {
 
 fn engine_specs(config: &Config, paths: &Paths, catalog: &Catalog) -> anyhow::Result<Vec<EngineSpec>> {
     let mut specs = Vec::new();
+    let otlp_endpoint = config.text_if_set("telemetry.otlp_endpoint").map(str::to_owned);
     let threads = |key: &str| -> Map<String, Value> {
         let threads = config.integer(key);
         (threads > 0).then(|| ("threads".to_owned(), Value::from(threads))).into_iter().collect()
@@ -343,6 +344,7 @@ fn engine_specs(config: &Config, paths: &Paths, catalog: &Catalog) -> anyhow::Re
             model_path: model.path,
             program: paths.program("loqa-stt"),
             settings: threads("stt.threads"),
+            otlp_endpoint: otlp_endpoint.clone(),
         });
     }
     if let Some(endpoint) = config.text_if_set("llm.endpoint") {
@@ -359,6 +361,7 @@ fn engine_specs(config: &Config, paths: &Paths, catalog: &Catalog) -> anyhow::Re
                 .map(|(key, value)| (key.to_owned(), Value::from(value)))
                 .into_iter()
                 .collect(),
+            otlp_endpoint: otlp_endpoint.clone(),
         });
     }
     for name in config.list("llm.models") {
@@ -370,6 +373,7 @@ fn engine_specs(config: &Config, paths: &Paths, catalog: &Catalog) -> anyhow::Re
             model_path: model.path,
             program: paths.program("loqa-llm"),
             settings: threads("llm.threads"),
+            otlp_endpoint: otlp_endpoint.clone(),
         });
     }
     if config.bool("tts.enabled") {
@@ -387,6 +391,7 @@ fn engine_specs(config: &Config, paths: &Paths, catalog: &Catalog) -> anyhow::Re
             model_path: model.path,
             program: paths.program("loqa-tts"),
             settings,
+            otlp_endpoint,
         });
     }
     Ok(specs)
