@@ -6,6 +6,7 @@
 mod bad_input;
 mod crashes;
 mod devices;
+mod evaluation;
 mod remote_model;
 mod traces;
 mod turns;

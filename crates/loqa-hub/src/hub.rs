@@ -16,7 +16,7 @@ use loqa_bus::{Bus, BusServer, Permissions, ServerOptions};
 use loqa_protocol::client::{AskReply, AskRequest, NodeInfo, TurnReport};
 use loqa_protocol::engine::EngineKind;
 use loqa_protocol::tts::TtsRequest;
-use loqa_protocol::{ErrorCode, Failure, Hop, SessionId, ToolOutcome, TurnClass, TurnId, WorkId, subject};
+use loqa_protocol::{ErrorCode, Failure, Hop, SessionId, ToolOutcome, ToolSpec, TurnClass, TurnId, WorkId, subject};
 use loqa_skills::{Effects, SkillEvent, SkillHost, SkillHostOptions, SystemClock};
 use loqa_turn::intent::IntentIndex;
 use loqa_turn::state::{Deadlines, TurnSettings};
@@ -240,6 +240,17 @@ impl Hub {
     #[must_use]
     pub fn recorder(&self) -> &Recorder {
         &self.inner.context.recorder
+    }
+
+    /// A way to the engines with no worker chosen yet.
+    pub(crate) fn fresh_reach(&self) -> Reach {
+        Reach { pins: Pins::default(), ..self.inner.context.reach.clone() }
+    }
+
+    /// The tools that skills offer.
+    #[must_use]
+    pub fn tools(&self) -> Vec<ToolSpec> {
+        self.inner.context.tools.to_vec()
     }
 
     /// Has a text spoken outside of a turn, as a skill's announcement is.
