@@ -29,17 +29,41 @@ pub struct Actor {
     pub turn: Option<(SessionId, TurnId)>,
 }
 
-/// What one host call would use of its permission.
+/// What one host call would use of its permission. A permission whose scope names
+/// something (an address, an entity, a recipient) is denied to a use that does not say which.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage<'a> {
-    /// Bytes written by this call, or stored in all after it (`kv:store`).
+    /// Bytes written or sent by this call, or stored in all after it (`kv:store`).
     pub bytes: u64,
     /// Characters spoken or shown.
     pub chars: u64,
     /// How many there are after the call, for counted things.
     pub count: u64,
-    /// Topic below the skill's prefix.
+    /// Tokens that the model would be allowed to make, the prompt included (`llm:complete`).
+    pub tokens: u64,
+    /// Topic below the skill's prefix (`bus:publish`), or the port that is listened to (`bus:subscribe`).
     pub topic: Option<&'a str>,
+    /// HTTP method (`http:call`).
+    pub method: Option<&'a str>,
+    /// Address (`http:call`); each redirect is a use of its own.
+    pub url: Option<&'a str>,
+    /// Name of the secret (`secret:use`).
+    pub secret: Option<&'a str>,
+    /// Where the secret would go (`secret:use`), `scheme://host:port` or a whole address.
+    pub origin: Option<&'a str>,
+    /// `args`, `utterance` or `history:N` (`transcript:read`); `own`, `session` or `all` (`event_store:read`).
+    pub level: Option<&'a str>,
+    /// `domain.name` (`device:control`).
+    pub entity: Option<&'a str>,
+    /// Whether what is done may open a house or silence an alarm. The domains of locks and alarms
+    /// count without it; a cover's domain does not tell whether it is a blind or a garage door.
+    pub is_critical: bool,
+    /// To whom (`message:send`), or whose data (`data:delete`).
+    pub recipients: &'a [String],
+    /// Sandbox profile (`native:exec`).
+    pub profile: Option<&'a str>,
+    /// The actual arguments, as the person is shown them when asked: `turn_on brightness=40`.
+    pub arguments: Option<&'a str>,
     /// Whether the call makes sense only while a turn runs.
     pub in_turn: bool,
     /// Whether the call counts against a rate.

@@ -293,7 +293,8 @@ impl SkillHost {
         }
         let input = json!({ "event": event.name, "data": event.data });
         let cancel = Arc::new(AtomicBool::new(false));
-        let outcome = self.invoke(&skill, EXPORT_EVENT, &input, None, Taint::default(), DEFAULT_BUDGET, &cancel, timer)?;
+        let outcome =
+            self.invoke(&skill, EXPORT_EVENT, &input, None, Taint::default(), DEFAULT_BUDGET, &cancel, timer)?;
         Ok(outcome.map(|outcome| self.authorize_announcement(&skill, outcome)))
     }
 

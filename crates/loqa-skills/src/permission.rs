@@ -110,7 +110,7 @@ permissions! {
     /// Publish below the skill's own prefix.
     BusPublish => "bus:publish", T0, true, [texts("topics"), limit("per_minute", 60, 1_200)];
     /// Hear what others publish.
-    BusSubscribe => "bus:subscribe", T1, false, [texts("topics")];
+    BusSubscribe => "bus:subscribe", T1, true, [texts("topics")];
     /// Run timers and read the clock.
     TimerSet => "timer:set", T1, true, [limit("max", 20, 100)];
     /// Speak unasked.
@@ -118,23 +118,24 @@ permissions! {
     /// Show a notification.
     NotifyShow => "notify:show", T1, true, [limit("per_minute", 10, 60), limit("max_chars", 400, 1_000)];
     /// Call named web addresses.
-    HttpCall => "http:call", T1, false, [texts("urls"), texts("methods"), flag("lan")];
+    HttpCall => "http:call", T1, true,
+        [texts("urls"), texts("methods"), flag("lan"), limit("per_minute", 30, 600), limit("max_bytes", 64 * 1024, 1024 * 1024)];
     /// Have a named secret put into a request to one origin.
-    SecretUse => "secret:use", T1, false, [text("name"), text("origin")];
+    SecretUse => "secret:use", T1, true, [text("name"), text("origin")];
     /// Read what was said.
-    TranscriptRead => "transcript:read", T1, false, [text("level")];
+    TranscriptRead => "transcript:read", T1, true, [text("level")];
     /// Read what happened.
-    EventStoreRead => "event_store:read", T1, false, [text("level")];
+    EventStoreRead => "event_store:read", T1, true, [text("level")];
     /// Ask the language model.
-    LlmComplete => "llm:complete", T1, false, [limit("tokens_per_day", 10_000, 1_000_000)];
+    LlmComplete => "llm:complete", T1, true, [limit("tokens_per_day", 10_000, 1_000_000)];
     /// Switch devices.
-    DeviceControl => "device:control", T2, false, [text("domain"), texts("entities")];
+    DeviceControl => "device:control", T2, true, [texts("domains"), texts("entities"), limit("per_minute", 60, 600)];
     /// Send a message to a person.
-    MessageSend => "message:send", T3, false, [texts("recipients")];
+    MessageSend => "message:send", T3, false, [texts("recipients"), limit("per_minute", 5, 30)];
     /// Delete the user's data.
     DataDelete => "data:delete", T3, false, [texts("recipients")];
     /// Run as a program of its own.
-    NativeExec => "native:exec", T2, false, [text("profile")];
+    NativeExec => "native:exec", T2, true, [text("profile")];
     /// Listen to the microphone.
     AudioCapture => "audio:capture", T4, false, [];
 }

@@ -1,8 +1,8 @@
 //! What the tests share: a host on a folder of its own, a clock that is moved by hand,
 //! effects that are written down, and small modules in WASM text.
 
-use loqa_protocol::{Failure, SessionId, ToolCall, ToolOutcome, TurnId};
 use loqa_audit::{Entry, Journal, JournalError, Outcome};
+use loqa_protocol::{Failure, SessionId, ToolCall, ToolOutcome, TurnId};
 use loqa_skills::{Clock, Effects, Invocation, SkillHost, SkillHostOptions, Taint};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
