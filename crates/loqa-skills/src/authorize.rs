@@ -5,6 +5,7 @@
 //! code that performs effects takes it as an argument: an effect without a decision
 //! does not compile. What reaches outside goes to the [`Journal`] before it happens.
 
+use crate::control::CallControl;
 use crate::permission::{Permission, Requested, Scope, ScopeValue, Tier};
 use crate::taint::{Label, Taint};
 use loqa_audit::{ActorKind, Context, Decision, Effect, Entry, Journal, Kind, Outcome, Status};
@@ -12,6 +13,7 @@ use loqa_protocol::{SessionId, TurnId};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// Who wants to do something, and on whose behalf.
@@ -21,12 +23,21 @@ pub struct Actor {
     pub skill: String,
     /// Version of the skill.
     pub version: String,
+    /// Title of the skill, from the manifest.
+    pub title: String,
     /// SHA-256 of the module that runs, in hex.
     pub module: String,
+    /// What its grants bind to, see [`crate::grants::code_digest`].
+    pub digest: String,
     /// Counts up with every call into a skill since the host was opened.
     pub invocation: u64,
     /// The session and turn that called it; `None` for an event.
     pub turn: Option<(SessionId, TurnId)>,
+    /// [`Gate::revocations`] when the call began: what is taken away after it is denied
+    /// to the rest of the call without a question.
+    pub since: u64,
+    /// Ends the call, and stops its clock while the person is asked.
+    pub control: CallControl,
 }
 
 /// What one host call would use of its permission. A permission whose scope names
@@ -187,6 +198,7 @@ pub struct Gate {
     grants: RwLock<BTreeMap<String, BTreeMap<Permission, Scope>>>,
     /// Wall times of recent rated uses.
     recent: Mutex<BTreeMap<(String, Permission), VecDeque<i64>>>,
+    revocations: AtomicU64,
     journal: Arc<dyn Journal>,
 }
 
@@ -197,7 +209,7 @@ impl Gate {
     /// A gate that grants nothing yet.
     #[must_use]
     pub fn new(journal: Arc<dyn Journal>) -> Self {
-        Self { grants: RwLock::default(), recent: Mutex::default(), journal }
+        Self { grants: RwLock::default(), recent: Mutex::default(), revocations: AtomicU64::new(0), journal }
     }
 
     /// Where decisions are recorded.
@@ -238,6 +250,12 @@ impl Gate {
         if let Some(granted) = grants.get_mut(skill) {
             granted.remove(&permission);
         }
+    }
+
+    /// How often something was taken away since the gate was made.
+    #[must_use]
+    pub fn revocations(&self) -> u64 {
+        self.revocations.load(Ordering::SeqCst)
     }
 
     /// Takes everything away.
@@ -345,9 +363,13 @@ mod tests {
         Actor {
             skill: "test".into(),
             version: "1.0.0".into(),
+            title: String::new(),
             module: String::new(),
+            digest: String::new(),
             invocation: 1,
             turn: turn.then(|| (SessionId::from_bits(1), TurnId::from_bits(1))),
+            since: 0,
+            control: CallControl::lasting(std::time::Duration::from_secs(60)),
         }
     }
 

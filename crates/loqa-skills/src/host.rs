@@ -3,6 +3,7 @@
 use crate::authorize::{Actor, Gate, Reach, Request, Usage};
 use crate::blocks::Blocks;
 use crate::clock::Clock;
+use crate::control::CallControl;
 use crate::host_call::{MAX_MESSAGE_BYTES, Running};
 use crate::manifest::TIMER_ELAPSED;
 use crate::permission::{Permission, Scope, Tier};
@@ -303,7 +304,7 @@ impl SkillHost {
         if outcome.say.is_empty() {
             return outcome;
         }
-        let actor = self.actor(skill, None);
+        let actor = self.actor(skill, None, CallControl::lasting(DEFAULT_BUDGET));
         let usage = Usage { chars: outcome.say.chars().count() as u64, rated: true, ..Usage::default() };
         let now_ms = self.shared.clock.wall_ms();
         let decision = self.shared.gate.authorize(&Request {
@@ -328,13 +329,17 @@ impl SkillHost {
         }
     }
 
-    fn actor(&self, skill: &Skill, turn: Option<(SessionId, TurnId)>) -> Actor {
+    fn actor(&self, skill: &Skill, turn: Option<(SessionId, TurnId)>, control: CallControl) -> Actor {
         Actor {
             skill: skill.manifest.name.clone(),
             version: skill.manifest.version.to_string(),
+            title: skill.manifest.title.clone(),
             module: skill.module_sha256.clone(),
+            digest: skill.code_digest.clone(),
             invocation: self.n_invocations.fetch_add(1, Ordering::Relaxed),
             turn,
+            since: self.shared.gate.revocations(),
+            control,
         }
     }
 
@@ -372,17 +377,16 @@ impl SkillHost {
         let running = Running {
             shared: Arc::clone(&self.shared),
             manifest: Arc::clone(&skill.manifest),
-            actor: self.actor(skill, turn),
+            actor: self.actor(skill, turn, CallControl::new(Instant::now() + budget, Arc::clone(cancel))),
             taint,
             now_ms: self.shared.clock.wall_ms(),
-            deadline: Instant::now() + budget,
             draft: Draft::default(),
             blocks: Blocks::new(input),
             n_calls: 0,
             log_bytes: 0,
             fault: None,
         };
-        let (output, running) = skill.call(export, running, budget, cancel, &self.watchdog);
+        let (output, running) = skill.call(export, running, budget, &self.watchdog);
         let reply = output
             .and_then(|output| read_reply(&output).map_err(CallError::Fault))
             .map_err(|error| self.fail(skill, error))?;
@@ -422,6 +426,10 @@ impl SkillHost {
             CallError::Queued => {
                 failure(ErrorCode::DeadlineExceeded, format!("skill `{name}` was busy for the whole time of the call"))
             }
+            CallError::Revoked(permission) => failure(
+                ErrorCode::PermissionDenied,
+                format!("`{permission}` was taken from skill `{name}` while it was using it"),
+            ),
             CallError::Cancelled => failure(ErrorCode::Cancelled, format!("the call of skill `{name}` was cancelled")),
             CallError::Fault(reason) => {
                 tracing::warn!(skill = name, reason, "skill fault");

@@ -15,7 +15,6 @@ use loqa_audit::{Outcome, Status};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::Instant;
 
 /// Module name under which the functions are imported; the version is that of `host_api`.
 pub const NAMESPACE: &str = "loqa:host/v1";
@@ -109,7 +108,6 @@ pub(crate) struct Running {
     pub(crate) taint: Taint,
     /// Wall clock at the start; all host calls of an invocation see the same time.
     pub(crate) now_ms: i64,
-    pub(crate) deadline: Instant,
     pub(crate) draft: Draft,
     pub(crate) blocks: Blocks,
     pub(crate) n_calls: u32,
@@ -227,7 +225,7 @@ impl Running {
         if self.n_calls > MAX_HOST_CALLS {
             return Err(self.abort(format!("made more than {MAX_HOST_CALLS} host calls")));
         }
-        if Instant::now() >= self.deadline {
+        if self.actor.control.left().is_zero() {
             return Err(self.abort("used up its time".to_owned()));
         }
         let input = match self.blocks.whole(address) {

@@ -13,6 +13,8 @@ pub mod authorize;
 mod blocks;
 pub mod clock;
 pub mod consent;
+pub mod control;
+pub mod grants;
 mod host;
 pub mod host_call;
 pub mod manifest;
@@ -24,6 +26,7 @@ mod store;
 pub mod taint;
 mod watchdog;
 
+pub use control::CallControl;
 pub use clock::{Clock, SystemClock};
 pub use host::{DueTimer, Effects, Invocation, SkillEvent, SkillHost, SkillHostOptions};
 pub use host_call::HostFunction;
