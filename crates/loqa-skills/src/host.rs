@@ -3,10 +3,12 @@
 use crate::authorize::{Actor, Gate, Reach, Request, Usage};
 use crate::blocks::Blocks;
 use crate::clock::Clock;
+use crate::consent::Consent;
 use crate::control::CallControl;
+use crate::grants::{Grant, GrantError, Grantor, Grants, Lifetime, NewGrant};
 use crate::host_call::{MAX_MESSAGE_BYTES, Running};
 use crate::manifest::TIMER_ELAPSED;
-use crate::permission::{Permission, Scope, Tier};
+use crate::permission::{Permission, Scope};
 use crate::skill::{CallError, DEFAULT_BUDGET, EXPORT_EVENT, EXPORT_TOOL, Skill, SkillInfo};
 use crate::store::{Draft, Store};
 use crate::taint::Taint;
@@ -147,20 +149,29 @@ impl SkillHost {
         let store = Store::open(&data_dir)?;
         let watchdog = Watchdog::start().map_err(SkillError::Watchdog)?;
         let clock_offset_ms = Mutex::new(clock.wall_ms() - clock.steady_ms());
-        let shared = Arc::new(Shared { store, gate: Gate::new(journal), effects, clock });
+        let grants = Arc::new(Grants::open(&data_dir, Arc::clone(&clock), Arc::clone(&journal))?);
+        let shared = Arc::new(Shared { store, gate: Gate::new(grants, journal), effects, clock });
         Ok(Self { shared, skills: RwLock::default(), watchdog, n_invocations: AtomicU64::new(0), clock_offset_ms })
     }
 
     /// Loads the skill in `folder` and enables it, in place of one of the same name.
-    /// Its T0 and T1 permissions count as granted by the installation.
+    /// What it asks for of T0 and T1 counts as granted by whoever installed Loqa, unless
+    /// this very code was loaded before: then what was revoked since stays revoked.
     pub fn load(&self, folder: &Path) -> Result<SkillInfo, SkillError> {
-        let skill = Skill::load(folder)?;
+        self.load_granting(folder, Some(Grantor::Bundled))
+    }
+
+    /// The same with no grants but those that there are: the installer asked the person.
+    pub fn load_as_granted(&self, folder: &Path) -> Result<SkillInfo, SkillError> {
+        self.load_granting(folder, None)
+    }
+
+    fn load_granting(&self, folder: &Path, by: Option<Grantor>) -> Result<SkillInfo, SkillError> {
+        let mut skill = Skill::load(folder)?;
+        skill.is_bundled = by == Some(Grantor::Bundled);
         let name = skill.manifest.name.clone();
-        self.shared.gate.revoke_all(&name);
-        for requested in &skill.manifest.permissions {
-            if requested.permission.tier() <= Tier::T1 && requested.permission.is_offered() {
-                self.shared.gate.grant(&name, requested.permission, requested.scope.clone());
-            }
+        if let Some(by) = by {
+            self.grants().grant_at_install(&skill.manifest, &skill.code_digest, None, &|_| true, by)?;
         }
         let info = skill.info();
         tracing::info!(skill = info.name, version = info.version, module = info.module_sha256, "skill loaded");
@@ -186,14 +197,46 @@ impl SkillHost {
         self.all().iter().map(|skill| skill.info()).collect()
     }
 
-    /// Grants a permission to a skill, as far as its manifest asks for it.
-    pub fn grant(&self, skill: &str, permission: Permission, scope: Scope) {
-        self.shared.gate.grant(skill, permission, scope);
+    /// What is granted, and where that is changed.
+    #[must_use]
+    pub fn grants(&self) -> &Arc<Grants> {
+        self.shared.gate.grants()
     }
 
-    /// Takes a permission from a skill, also from a call that is running.
+    /// Who puts questions to the person, and how long they may wait for an answer.
+    pub fn set_consent(&self, consent: Arc<dyn Consent>, limit: Duration) {
+        self.shared.gate.set_consent(consent);
+        self.shared.gate.set_prompt_limit(limit);
+    }
+
+    /// Grants a permission to a loaded skill, as far as its manifest asks for it; what
+    /// `narrower` does not name is as the manifest says.
+    pub fn grant_for(
+        &self,
+        skill: &str,
+        permission: Permission,
+        narrower: &Scope,
+        lifetime: Lifetime,
+        by: Grantor,
+    ) -> Result<Grant, GrantError> {
+        let loaded = self.skill(skill).ok_or_else(|| GrantError::Unknown { skill: skill.to_owned() })?;
+        let new =
+            NewGrant::by_manifest(&loaded.manifest, &loaded.code_digest, permission, narrower, lifetime, by)?;
+        self.grants().grant(new)
+    }
+
+    /// [`Self::grant_for`] until it is revoked; a failure is logged.
+    pub fn grant(&self, skill: &str, permission: Permission, scope: Scope) {
+        if let Err(error) = self.grant_for(skill, permission, &scope, Lifetime::Always, Grantor::Operator) {
+            tracing::error!(skill, %permission, %error, "nothing is granted");
+        }
+    }
+
+    /// Takes a permission from a skill, also from a call that is running; a failure is logged.
     pub fn revoke(&self, skill: &str, permission: Permission) {
-        self.shared.gate.revoke(skill, permission);
+        if let Err(error) = self.grants().revoke(skill, Some(permission), Grantor::Operator) {
+            tracing::error!(skill, %permission, %error, "nothing is revoked");
+        }
     }
 
     /// Calls a tool and waits for it. The arguments are checked first; what the skill

@@ -21,6 +21,7 @@ pub mod manifest;
 mod module;
 pub mod permission;
 pub mod schema;
+pub mod scope;
 mod skill;
 mod store;
 pub mod taint;
@@ -55,6 +56,9 @@ pub enum SkillError {
     /// The store cannot be used; nothing was loaded.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The grants cannot be written, so nothing is granted and nothing was loaded.
+    #[error(transparent)]
+    Grants(#[from] grants::GrantError),
     /// The thread that stops runaway skills cannot be started.
     #[error("start the skill watchdog: {0}")]
     Watchdog(std::io::Error),
