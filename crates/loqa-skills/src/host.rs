@@ -11,7 +11,7 @@ use crate::manifest::TIMER_ELAPSED;
 use crate::permission::{Permission, Scope};
 use crate::skill::{CallError, DEFAULT_BUDGET, EXPORT_EVENT, EXPORT_TOOL, Skill, SkillInfo};
 use crate::store::{Draft, Store};
-use crate::taint::Taint;
+use crate::taint::{Label, Taint};
 use crate::watchdog::Watchdog;
 use crate::{Shared, SkillError};
 use loqa_audit::{Journal, LogOnly, Outcome, Status};
@@ -242,7 +242,19 @@ impl SkillHost {
     /// Calls a tool and waits for it. The arguments are checked first; what the skill
     /// writes is kept only if it succeeds.
     pub fn call(&self, invocation: &Invocation) -> Result<ToolOutcome, Failure> {
-        let Invocation { session, turn, call, taint, budget, cancel } = invocation;
+        self.call_tainted(invocation).0
+    }
+
+    /// The same, with where the outcome comes from: the arguments, what the skill read, and
+    /// the skill itself unless it comes with Loqa.
+    pub fn call_tainted(&self, invocation: &Invocation) -> (Result<ToolOutcome, Failure>, Taint) {
+        let mut taint = invocation.taint.clone();
+        let result = self.call_noting(invocation, &mut taint);
+        (result, taint)
+    }
+
+    fn call_noting(&self, invocation: &Invocation, taint: &mut Taint) -> Result<ToolOutcome, Failure> {
+        let Invocation { session, turn, call, taint: _, budget, cancel } = invocation;
         let (skill, tool) = self
             .all()
             .into_iter()
@@ -253,8 +265,11 @@ impl SkillHost {
             .map_err(|misfit| failure(ErrorCode::ToolArguments, format!("{}: {misfit}", tool.name)))?;
         let input = json!({ "tool": call.name, "arguments": call.arguments });
         let turn = Some((session.clone(), turn.clone()));
-        let reply = self.invoke(&skill, EXPORT_TOOL, &input, turn, taint.clone(), *budget, cancel, None)?;
-        Ok(reply.unwrap_or_default())
+        let reply = self.invoke(&skill, EXPORT_TOOL, &input, turn, taint, *budget, cancel, None);
+        if !skill.is_bundled {
+            taint.absorb(&Taint::default().with(Label::Tool(call.name.clone())));
+        }
+        Ok(reply?.unwrap_or_default())
     }
 
     /// Delivers an event and waits for the skill. `None` when the skill has nothing to
@@ -337,13 +352,18 @@ impl SkillHost {
         }
         let input = json!({ "event": event.name, "data": event.data });
         let cancel = Arc::new(AtomicBool::new(false));
-        let outcome =
-            self.invoke(&skill, EXPORT_EVENT, &input, None, Taint::default(), DEFAULT_BUDGET, &cancel, timer)?;
-        Ok(outcome.map(|outcome| self.authorize_announcement(&skill, outcome)))
+        // A timer brings back what the skill gave it.
+        let mut taint = self
+            .shared
+            .store
+            .stored_taint(name)
+            .map_err(|error| failure(ErrorCode::StorageFault, error.to_string()))?;
+        let outcome = self.invoke(&skill, EXPORT_EVENT, &input, None, &mut taint, DEFAULT_BUDGET, &cancel, timer)?;
+        Ok(outcome.map(|outcome| self.authorize_announcement(&skill, outcome, &taint)))
     }
 
     /// What comes back from an event is spoken unasked, which is a permission of its own.
-    fn authorize_announcement(&self, skill: &Skill, outcome: ToolOutcome) -> ToolOutcome {
+    fn authorize_announcement(&self, skill: &Skill, outcome: ToolOutcome, taint: &Taint) -> ToolOutcome {
         if outcome.say.is_empty() {
             return outcome;
         }
@@ -357,7 +377,7 @@ impl SkillHost {
             permission: Permission::TtsSay,
             usage,
             reach: Reach::Outside,
-            taint: &Taint::default(),
+            taint,
             now_ms,
         });
         match decision {
@@ -393,7 +413,7 @@ impl SkillHost {
         export: &str,
         input: &Value,
         turn: Option<(SessionId, TurnId)>,
-        taint: Taint,
+        taint: &mut Taint,
         budget: Duration,
         cancel: &Arc<AtomicBool>,
         fired: Option<&str>,
@@ -421,15 +441,21 @@ impl SkillHost {
             shared: Arc::clone(&self.shared),
             manifest: Arc::clone(&skill.manifest),
             actor: self.actor(skill, turn, CallControl::new(Instant::now() + budget, Arc::clone(cancel))),
-            taint,
+            taint: taint.clone(),
             now_ms: self.shared.clock.wall_ms(),
             draft: Draft::default(),
             blocks: Blocks::new(input),
             n_calls: 0,
             log_bytes: 0,
+            was_denied: false,
             fault: None,
         };
-        let (output, running) = skill.call(export, running, budget, &self.watchdog);
+        let (output, mut running) = skill.call(export, running, budget, &self.watchdog);
+        let was_denied = running.as_ref().is_some_and(|running| running.was_denied);
+        if let Some(running) = &mut running {
+            running.draft.set_taint(&running.taint);
+            taint.absorb(&running.taint);
+        }
         let reply = output
             .and_then(|output| read_reply(&output).map_err(CallError::Fault))
             .map_err(|error| self.fail(skill, error))?;
@@ -448,6 +474,10 @@ impl SkillHost {
                 Err(match code {
                     GuestErrorCode::BadArguments => {
                         failure(ErrorCode::ToolArguments, format!("skill `{name}` cannot use these arguments"))
+                    }
+                    // A skill that fails because it was denied something need not say so.
+                    GuestErrorCode::Failed if was_denied => {
+                        failure(ErrorCode::PermissionDenied, format!("skill `{name}` lacks a permission that it needs"))
                     }
                     GuestErrorCode::Denied => {
                         failure(ErrorCode::PermissionDenied, format!("skill `{name}` lacks a permission that it needs"))

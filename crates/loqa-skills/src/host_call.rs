@@ -11,7 +11,7 @@ use crate::control::Stopped;
 use crate::manifest::Manifest;
 use crate::permission::Permission;
 use crate::store::{Draft, StoreError, TimerRow};
-use crate::taint::Taint;
+use crate::taint::{Label, Taint};
 use loqa_audit::{Outcome, Status};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -113,6 +113,8 @@ pub(crate) struct Running {
     pub(crate) blocks: Blocks,
     pub(crate) n_calls: u32,
     pub(crate) log_bytes: u64,
+    /// Whether a host call was denied.
+    pub(crate) was_denied: bool,
     /// Set when a host call ended the invocation, because a trap's text says too little.
     pub(crate) fault: Option<String>,
 }
@@ -264,10 +266,14 @@ impl Running {
         let result = match (decision, call) {
             (Ok(authorized), Ok(call)) => {
                 let result = self.perform(&authorized, call);
+                self.absorb_stored(function);
                 authorized.finish(Outcome::of(if result.is_ok() { Status::Ok } else { Status::Error }));
                 result
             }
-            (Err(reason), _) => Err(Refusal::Denied(reason)),
+            (Err(reason), _) => {
+                self.was_denied = true;
+                Err(Refusal::Denied(reason))
+            }
             (Ok(_), Err(refusal)) => Err(refusal),
         };
         let reply = match result {
@@ -275,6 +281,28 @@ impl Running {
             Err(refusal) => json!({ "error": self.explain(function, &refusal) }),
         };
         reply.to_string().into_bytes()
+    }
+
+    /// What was read from the store has the labels of what was put there.
+    fn absorb_stored(&mut self, function: HostFunction) {
+        let reads = match function {
+            HostFunction::KvGet | HostFunction::KvList | HostFunction::TimerList => true,
+            HostFunction::Log
+            | HostFunction::Say
+            | HostFunction::Announce
+            | HostFunction::Notify
+            | HostFunction::Publish
+            | HostFunction::KvSet
+            | HostFunction::KvDelete
+            | HostFunction::Now
+            | HostFunction::TimerSet
+            | HostFunction::TimerCancel => false,
+        };
+        if reads {
+            // A store that cannot be read has given nothing, or something that nobody can vouch for.
+            let stored = self.shared.store.stored_taint(&self.actor.skill);
+            self.taint.absorb(&stored.unwrap_or_else(|_| Taint::default().with(Label::File)));
+        }
     }
 
     fn abort(&mut self, fault: String) -> Abort {

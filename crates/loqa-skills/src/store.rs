@@ -4,6 +4,7 @@
 //! they are committed together when the call has succeeded. A call that fails has
 //! changed nothing, and a call costs one commit at most.
 
+use crate::taint::{Label, Taint};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -139,6 +140,15 @@ impl Store {
         Ok(())
     }
 
+    /// Where what the skill keeps comes from. By skill and not by value: a skill that keeps
+    /// something foreign can write it under another name whenever it runs.
+    pub(crate) fn stored_taint(&self, skill: &str) -> Result<Taint, StoreError> {
+        let connection = self.lock();
+        let mut statement = connection.prepare_cached("SELECT label FROM stored_taint WHERE skill = ?1")?;
+        let labels = statement.query_map([skill], |row| row.get::<_, String>(0))?;
+        labels.map(|label| Ok(Label::from_text(&label?))).collect()
+    }
+
     /// Writes everything that a call collected; `fired` is the timer whose event it handled.
     pub(crate) fn commit(&self, skill: &str, draft: &Draft, fired: Option<&str>) -> Result<(), StoreError> {
         if draft.is_empty() && fired.is_none() {
@@ -156,6 +166,11 @@ impl Store {
                     .execute([skill, key, value])?,
                 None => transaction.prepare_cached("DELETE FROM kv WHERE skill = ?1 AND key = ?2")?.execute([skill, key])?,
             };
+        }
+        for label in draft.foreign.iter() {
+            transaction
+                .prepare_cached("INSERT OR IGNORE INTO stored_taint (skill, label) VALUES (?1, ?2)")?
+                .execute([skill, label])?;
         }
         for (id, timer) in &draft.timers {
             match timer {
@@ -178,9 +193,16 @@ pub(crate) struct Draft {
     /// `None` deletes.
     kv: BTreeMap<String, Option<String>>,
     timers: BTreeMap<String, Option<TimerRow>>,
+    /// Labels of what is written, besides the person and the model.
+    foreign: Vec<String>,
 }
 
 impl Draft {
+    /// Says where everything that was written comes from.
+    pub(crate) fn set_taint(&mut self, taint: &Taint) {
+        self.foreign = if self.is_empty() { Vec::new() } else { taint.foreign().map(Label::to_string).collect() };
+    }
+
     fn is_empty(&self) -> bool {
         self.kv.is_empty() && self.timers.is_empty()
     }

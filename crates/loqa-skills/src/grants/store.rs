@@ -9,8 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, par
 use serde_json::{Map, Value};
 use std::path::Path;
 
-/// Brings `skills.db` from version 1 to 2. Values and timers carry the labels of what they
-/// were made of, with spaces in between; see [`crate::taint`].
+/// Brings `skills.db` from version 1 to 2.
 pub(crate) const MIGRATION: &str = "
     CREATE TABLE skill_grant (
         id TEXT NOT NULL PRIMARY KEY,
@@ -39,8 +38,12 @@ pub(crate) const MIGRATION: &str = "
         now_ms INTEGER NOT NULL,
         wall_ms INTEGER NOT NULL
     ) STRICT;
-    ALTER TABLE kv ADD COLUMN taint TEXT NOT NULL DEFAULT '';
-    ALTER TABLE timer ADD COLUMN taint TEXT NOT NULL DEFAULT '';
+    -- Where what a skill keeps comes from, besides the person and the model.
+    CREATE TABLE stored_taint (
+        skill TEXT NOT NULL,
+        label TEXT NOT NULL,
+        PRIMARY KEY (skill, label)
+    ) STRICT, WITHOUT ROWID;
 ";
 
 /// The open file.
@@ -147,6 +150,7 @@ impl GrantStore {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute("DELETE FROM skill_grant WHERE skill = ?1", [skill])?;
         transaction.execute("DELETE FROM skill_install WHERE skill = ?1", [skill])?;
+        transaction.execute("DELETE FROM stored_taint WHERE skill = ?1", [skill])?;
         transaction.commit()?;
         Ok(())
     }
