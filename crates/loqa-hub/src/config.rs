@@ -192,6 +192,12 @@ pub const KEYS: &[Key] = &[
         doc: "Longest time from the end of speech to the end of the answer's making.",
     },
     Key {
+        name: "skills.prompt_ms",
+        kind: Kind::Integer(1_000, 600_000),
+        default: "30000",
+        doc: "Longest wait for an answer when a skill needs the person's consent; no answer is a no.",
+    },
+    Key {
         name: "privacy.keep",
         kind: Kind::Choice(&["none", "turns"]),
         default: "turns",

@@ -2,6 +2,7 @@
 //! announces what skills want said, and stops all of it again.
 
 use crate::config::Config;
+use crate::consent::{self, Prompts};
 use crate::models::Catalog;
 use crate::paths::{DataLock, HubFile, Paths};
 use crate::recorder::Recorder;
@@ -17,7 +18,7 @@ use loqa_protocol::client::{AskReply, AskRequest, NodeInfo, TurnReport};
 use loqa_protocol::engine::EngineKind;
 use loqa_protocol::tts::TtsRequest;
 use loqa_protocol::{ErrorCode, Failure, Hop, SessionId, ToolOutcome, ToolSpec, TurnClass, TurnId, WorkId, subject};
-use loqa_skills::{Effects, SkillEvent, SkillHost, SkillHostOptions, SystemClock};
+use loqa_skills::{Effects, SkillEvent, SkillHost, SkillHostOptions, SystemClock, Taint};
 use loqa_turn::intent::IntentIndex;
 use loqa_turn::state::{Deadlines, TurnSettings};
 use serde_json::{Map, Value};
@@ -132,6 +133,9 @@ impl Hub {
 
         let (opened, announcements, announced) = skills_opened;
         let skills = opened.await.context("open the skills")??;
+        let prompts = Arc::new(Prompts::default());
+        prompts.publish_on(bus.clone());
+        skills.set_consent(Arc::clone(&prompts) as _, config.millis("skills.prompt_ms"));
         let intents = IntentIndex::compile(&skills.intents())
             .map_err(|errors| {
                 anyhow::anyhow!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
@@ -150,9 +154,11 @@ impl Hub {
             intents: Arc::new(intents),
             tools: Arc::new(skills.tools()),
             skills: Arc::new(skills),
+            prompts,
             recorder,
             voice: Arc::new(voice),
         };
+        let answering = consent::serve(Arc::clone(&context.prompts), Arc::clone(&context.skills), bus.clone());
         let inner = Arc::new(Inner {
             context,
             sessions: Mutex::default(),
@@ -165,6 +171,7 @@ impl Hub {
             tokio::spawn(run_timers(inner.clone())),
             tokio::spawn(announce(inner.clone(), announced)),
             tokio::spawn(serve_clients(inner.clone(), bus.clone())),
+            tokio::spawn(answering),
         ];
         Ok(Self { inner, engines, server, tasks, _lock: lock })
     }
@@ -234,6 +241,12 @@ impl Hub {
     #[must_use]
     pub fn engine_pids(&self) -> Vec<(String, u32)> {
         self.engines.iter().filter_map(|engine| engine.pid().map(|pid| (engine.spec.capability.clone(), pid))).collect()
+    }
+
+    /// The questions to the person that are open, for a window and for tests.
+    #[must_use]
+    pub fn prompts(&self) -> &Arc<Prompts> {
+        &self.inner.context.prompts
     }
 
     /// The recorder, for figures and tests.
@@ -309,6 +322,12 @@ async fn begin(
             let idle = sessions.iter().find(|(_, s)| Arc::strong_count(s) == 1).map(|(id, _)| id.clone());
             if let Some(idle) = idle {
                 sessions.remove(&idle);
+                let skills = inner.context.skills.clone();
+                tokio::task::spawn_blocking(move || {
+                    if let Err(error) = skills.grants().end_session(&idle) {
+                        tracing::error!(%error, "the grants of a session that ended cannot be ended");
+                    }
+                });
             }
         }
         sessions.entry(session_id.clone()).or_insert_with(|| Arc::new(Mutex::new(Session::new(session_id)))).clone()
@@ -322,7 +341,7 @@ async fn begin(
             context.voice = Arc::new(VoiceSettings { tts: None, ..VoiceSettings::clone(&context.voice) });
             AudioSink::memory().0
         });
-        let report = run_turn(&context, &mut session, id, input, sink, order_receiver).await;
+        let report = run_turn(&context, &mut session, id, input, sink, order_receiver, Taint::user()).await;
         inner.timers_changed.notify_one();
         let _ = sender.send(report);
     });
@@ -432,6 +451,8 @@ fn turn_settings(config: &Config, specs: &[EngineSpec]) -> TurnSettings {
             llm_total: config.millis("turn.llm_total_ms"),
             // The skill host ends a call at its budget; the machine only catches a host that does not.
             skill: config.millis("turn.skill_ms") * 2,
+            // The gate ends each question in time; this bounds all questions of a turn.
+            consent: config.millis("skills.prompt_ms") * 3,
             tts_first: config.millis("turn.tts_first_ms"),
             turn: config.millis("turn.total_ms"),
             ..Deadlines::default()

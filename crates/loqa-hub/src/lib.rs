@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on stops"))]
 
 pub mod config;
+pub mod consent;
 pub mod direct;
 pub mod hub;
 pub mod models;

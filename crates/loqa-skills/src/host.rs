@@ -3,12 +3,15 @@
 use crate::authorize::{Actor, Gate, Reach, Request, Usage};
 use crate::blocks::Blocks;
 use crate::clock::Clock;
+use crate::consent::Consent;
+use crate::control::CallControl;
+use crate::grants::{Grant, GrantError, Grantor, Grants, Lifetime, NewGrant};
 use crate::host_call::{MAX_MESSAGE_BYTES, Running};
 use crate::manifest::TIMER_ELAPSED;
-use crate::permission::{Permission, Scope, Tier};
+use crate::permission::{Permission, Scope};
 use crate::skill::{CallError, DEFAULT_BUDGET, EXPORT_EVENT, EXPORT_TOOL, Skill, SkillInfo};
 use crate::store::{Draft, Store};
-use crate::taint::Taint;
+use crate::taint::{Label, Taint};
 use crate::watchdog::Watchdog;
 use crate::{Shared, SkillError};
 use loqa_audit::{Journal, LogOnly, Outcome, Status};
@@ -146,20 +149,29 @@ impl SkillHost {
         let store = Store::open(&data_dir)?;
         let watchdog = Watchdog::start().map_err(SkillError::Watchdog)?;
         let clock_offset_ms = Mutex::new(clock.wall_ms() - clock.steady_ms());
-        let shared = Arc::new(Shared { store, gate: Gate::new(journal), effects, clock });
+        let grants = Arc::new(Grants::open(&data_dir, Arc::clone(&clock), Arc::clone(&journal))?);
+        let shared = Arc::new(Shared { store, gate: Gate::new(grants, journal), effects, clock });
         Ok(Self { shared, skills: RwLock::default(), watchdog, n_invocations: AtomicU64::new(0), clock_offset_ms })
     }
 
     /// Loads the skill in `folder` and enables it, in place of one of the same name.
-    /// Its T0 and T1 permissions count as granted by the installation.
+    /// What it asks for of T0 and T1 counts as granted by whoever installed Loqa, unless
+    /// this very code was loaded before: then what was revoked since stays revoked.
     pub fn load(&self, folder: &Path) -> Result<SkillInfo, SkillError> {
-        let skill = Skill::load(folder)?;
+        self.load_granting(folder, Some(Grantor::Bundled))
+    }
+
+    /// The same with no grants but those that there are: the installer asked the person.
+    pub fn load_as_granted(&self, folder: &Path) -> Result<SkillInfo, SkillError> {
+        self.load_granting(folder, None)
+    }
+
+    fn load_granting(&self, folder: &Path, by: Option<Grantor>) -> Result<SkillInfo, SkillError> {
+        let mut skill = Skill::load(folder)?;
+        skill.is_bundled = by == Some(Grantor::Bundled);
         let name = skill.manifest.name.clone();
-        self.shared.gate.revoke_all(&name);
-        for requested in &skill.manifest.permissions {
-            if requested.permission.tier() <= Tier::T1 && requested.permission.is_offered() {
-                self.shared.gate.grant(&name, requested.permission, requested.scope.clone());
-            }
+        if let Some(by) = by {
+            self.grants().grant_at_install(&skill.manifest, &skill.code_digest, None, &|_| true, by)?;
         }
         let info = skill.info();
         tracing::info!(skill = info.name, version = info.version, module = info.module_sha256, "skill loaded");
@@ -185,20 +197,63 @@ impl SkillHost {
         self.all().iter().map(|skill| skill.info()).collect()
     }
 
-    /// Grants a permission to a skill, as far as its manifest asks for it.
-    pub fn grant(&self, skill: &str, permission: Permission, scope: Scope) {
-        self.shared.gate.grant(skill, permission, scope);
+    /// What is granted, and where that is changed.
+    #[must_use]
+    pub fn grants(&self) -> &Arc<Grants> {
+        self.shared.gate.grants()
     }
 
-    /// Takes a permission from a skill, also from a call that is running.
+    /// Who puts questions to the person, and how long they may wait for an answer.
+    pub fn set_consent(&self, consent: Arc<dyn Consent>, limit: Duration) {
+        self.shared.gate.set_consent(consent);
+        self.shared.gate.set_prompt_limit(limit);
+    }
+
+    /// Grants a permission to a loaded skill, as far as its manifest asks for it; what
+    /// `narrower` does not name is as the manifest says.
+    pub fn grant_for(
+        &self,
+        skill: &str,
+        permission: Permission,
+        narrower: &Scope,
+        lifetime: Lifetime,
+        by: Grantor,
+    ) -> Result<Grant, GrantError> {
+        let loaded = self.skill(skill).ok_or_else(|| GrantError::Unknown { skill: skill.to_owned() })?;
+        let new = NewGrant::by_manifest(&loaded.manifest, &loaded.code_digest, permission, narrower, lifetime, by)?;
+        self.grants().grant(new)
+    }
+
+    /// [`Self::grant_for`] until it is revoked; a failure is logged.
+    pub fn grant(&self, skill: &str, permission: Permission, scope: Scope) {
+        if let Err(error) = self.grant_for(skill, permission, &scope, Lifetime::Always, Grantor::Operator) {
+            tracing::error!(skill, %permission, %error, "nothing is granted");
+        }
+    }
+
+    /// Takes a permission from a skill, also from a call that is running; a failure is logged.
     pub fn revoke(&self, skill: &str, permission: Permission) {
-        self.shared.gate.revoke(skill, permission);
+        if let Err(error) = self.grants().revoke(skill, Some(permission), Grantor::Operator) {
+            tracing::error!(skill, %permission, %error, "nothing is revoked");
+        }
     }
 
     /// Calls a tool and waits for it. The arguments are checked first; what the skill
     /// writes is kept only if it succeeds.
     pub fn call(&self, invocation: &Invocation) -> Result<ToolOutcome, Failure> {
-        let Invocation { session, turn, call, taint, budget, cancel } = invocation;
+        self.call_tainted(invocation).0
+    }
+
+    /// The same, with where the outcome comes from: the arguments, what the skill read, and
+    /// the skill itself unless it comes with Loqa.
+    pub fn call_tainted(&self, invocation: &Invocation) -> (Result<ToolOutcome, Failure>, Taint) {
+        let mut taint = invocation.taint.clone();
+        let result = self.call_noting(invocation, &mut taint);
+        (result, taint)
+    }
+
+    fn call_noting(&self, invocation: &Invocation, taint: &mut Taint) -> Result<ToolOutcome, Failure> {
+        let Invocation { session, turn, call, taint: _, budget, cancel } = invocation;
         let (skill, tool) = self
             .all()
             .into_iter()
@@ -209,8 +264,11 @@ impl SkillHost {
             .map_err(|misfit| failure(ErrorCode::ToolArguments, format!("{}: {misfit}", tool.name)))?;
         let input = json!({ "tool": call.name, "arguments": call.arguments });
         let turn = Some((session.clone(), turn.clone()));
-        let reply = self.invoke(&skill, EXPORT_TOOL, &input, turn, taint.clone(), *budget, cancel, None)?;
-        Ok(reply.unwrap_or_default())
+        let reply = self.invoke(&skill, EXPORT_TOOL, &input, turn, taint, *budget, cancel, None);
+        if !skill.is_bundled {
+            taint.absorb(&Taint::default().with(Label::Tool(call.name.clone())));
+        }
+        Ok(reply?.unwrap_or_default())
     }
 
     /// Delivers an event and waits for the skill. `None` when the skill has nothing to
@@ -293,17 +351,22 @@ impl SkillHost {
         }
         let input = json!({ "event": event.name, "data": event.data });
         let cancel = Arc::new(AtomicBool::new(false));
-        let outcome =
-            self.invoke(&skill, EXPORT_EVENT, &input, None, Taint::default(), DEFAULT_BUDGET, &cancel, timer)?;
-        Ok(outcome.map(|outcome| self.authorize_announcement(&skill, outcome)))
+        // A timer brings back what the skill gave it.
+        let mut taint = self
+            .shared
+            .store
+            .stored_taint(name)
+            .map_err(|error| failure(ErrorCode::StorageFault, error.to_string()))?;
+        let outcome = self.invoke(&skill, EXPORT_EVENT, &input, None, &mut taint, DEFAULT_BUDGET, &cancel, timer)?;
+        Ok(outcome.map(|outcome| self.authorize_announcement(&skill, outcome, &taint)))
     }
 
     /// What comes back from an event is spoken unasked, which is a permission of its own.
-    fn authorize_announcement(&self, skill: &Skill, outcome: ToolOutcome) -> ToolOutcome {
+    fn authorize_announcement(&self, skill: &Skill, outcome: ToolOutcome, taint: &Taint) -> ToolOutcome {
         if outcome.say.is_empty() {
             return outcome;
         }
-        let actor = self.actor(skill, None);
+        let actor = self.actor(skill, None, CallControl::lasting(DEFAULT_BUDGET));
         let usage = Usage { chars: outcome.say.chars().count() as u64, rated: true, ..Usage::default() };
         let now_ms = self.shared.clock.wall_ms();
         let decision = self.shared.gate.authorize(&Request {
@@ -313,7 +376,7 @@ impl SkillHost {
             permission: Permission::TtsSay,
             usage,
             reach: Reach::Outside,
-            taint: &Taint::default(),
+            taint,
             now_ms,
         });
         match decision {
@@ -328,13 +391,17 @@ impl SkillHost {
         }
     }
 
-    fn actor(&self, skill: &Skill, turn: Option<(SessionId, TurnId)>) -> Actor {
+    fn actor(&self, skill: &Skill, turn: Option<(SessionId, TurnId)>, control: CallControl) -> Actor {
         Actor {
             skill: skill.manifest.name.clone(),
             version: skill.manifest.version.to_string(),
+            title: skill.manifest.title.clone(),
             module: skill.module_sha256.clone(),
+            digest: skill.code_digest.clone(),
             invocation: self.n_invocations.fetch_add(1, Ordering::Relaxed),
             turn,
+            since: self.shared.gate.revocations(),
+            control,
         }
     }
 
@@ -345,7 +412,7 @@ impl SkillHost {
         export: &str,
         input: &Value,
         turn: Option<(SessionId, TurnId)>,
-        taint: Taint,
+        taint: &mut Taint,
         budget: Duration,
         cancel: &Arc<AtomicBool>,
         fired: Option<&str>,
@@ -372,17 +439,22 @@ impl SkillHost {
         let running = Running {
             shared: Arc::clone(&self.shared),
             manifest: Arc::clone(&skill.manifest),
-            actor: self.actor(skill, turn),
-            taint,
+            actor: self.actor(skill, turn, CallControl::new(Instant::now() + budget, Arc::clone(cancel))),
+            taint: taint.clone(),
             now_ms: self.shared.clock.wall_ms(),
-            deadline: Instant::now() + budget,
             draft: Draft::default(),
             blocks: Blocks::new(input),
             n_calls: 0,
             log_bytes: 0,
+            was_denied: false,
             fault: None,
         };
-        let (output, running) = skill.call(export, running, budget, cancel, &self.watchdog);
+        let (output, mut running) = skill.call(export, running, budget, &self.watchdog);
+        let was_denied = running.as_ref().is_some_and(|running| running.was_denied);
+        if let Some(running) = &mut running {
+            running.draft.set_taint(&running.taint);
+            taint.absorb(&running.taint);
+        }
         let reply = output
             .and_then(|output| read_reply(&output).map_err(CallError::Fault))
             .map_err(|error| self.fail(skill, error))?;
@@ -401,6 +473,10 @@ impl SkillHost {
                 Err(match code {
                     GuestErrorCode::BadArguments => {
                         failure(ErrorCode::ToolArguments, format!("skill `{name}` cannot use these arguments"))
+                    }
+                    // A skill that fails because it was denied something need not say so.
+                    GuestErrorCode::Failed if was_denied => {
+                        failure(ErrorCode::PermissionDenied, format!("skill `{name}` lacks a permission that it needs"))
                     }
                     GuestErrorCode::Denied => {
                         failure(ErrorCode::PermissionDenied, format!("skill `{name}` lacks a permission that it needs"))
@@ -422,6 +498,10 @@ impl SkillHost {
             CallError::Queued => {
                 failure(ErrorCode::DeadlineExceeded, format!("skill `{name}` was busy for the whole time of the call"))
             }
+            CallError::Revoked(permission) => failure(
+                ErrorCode::PermissionDenied,
+                format!("`{permission}` was taken from skill `{name}` while it was using it"),
+            ),
             CallError::Cancelled => failure(ErrorCode::Cancelled, format!("the call of skill `{name}` was cancelled")),
             CallError::Fault(reason) => {
                 tracing::warn!(skill = name, reason, "skill fault");

@@ -7,15 +7,15 @@
 use crate::Shared;
 use crate::authorize::{Actor, Authorized, Reach, Reason, Request, Usage};
 use crate::blocks::Blocks;
+use crate::control::Stopped;
 use crate::manifest::Manifest;
 use crate::permission::Permission;
 use crate::store::{Draft, StoreError, TimerRow};
-use crate::taint::Taint;
+use crate::taint::{Label, Taint};
 use loqa_audit::{Outcome, Status};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::Instant;
 
 /// Module name under which the functions are imported; the version is that of `host_api`.
 pub const NAMESPACE: &str = "loqa:host/v1";
@@ -109,11 +109,12 @@ pub(crate) struct Running {
     pub(crate) taint: Taint,
     /// Wall clock at the start; all host calls of an invocation see the same time.
     pub(crate) now_ms: i64,
-    pub(crate) deadline: Instant,
     pub(crate) draft: Draft,
     pub(crate) blocks: Blocks,
     pub(crate) n_calls: u32,
     pub(crate) log_bytes: u64,
+    /// Whether a host call was denied.
+    pub(crate) was_denied: bool,
     /// Set when a host call ended the invocation, because a trap's text says too little.
     pub(crate) fault: Option<String>,
 }
@@ -227,8 +228,11 @@ impl Running {
         if self.n_calls > MAX_HOST_CALLS {
             return Err(self.abort(format!("made more than {MAX_HOST_CALLS} host calls")));
         }
-        if Instant::now() >= self.deadline {
-            return Err(self.abort("used up its time".to_owned()));
+        match self.actor.control.stopped() {
+            Some(Stopped::Deadline) => return Err(self.abort("used up its time".to_owned())),
+            // The watchdog is about to end the call.
+            Some(Stopped::Cancelled | Stopped::Revoked(_)) => return Err(self.abort("was stopped".to_owned())),
+            None => {}
         }
         let input = match self.blocks.whole(address) {
             Some(input) if input.len() <= MAX_MESSAGE_BYTES => input.to_vec(),
@@ -262,10 +266,14 @@ impl Running {
         let result = match (decision, call) {
             (Ok(authorized), Ok(call)) => {
                 let result = self.perform(&authorized, call);
+                self.absorb_stored(function);
                 authorized.finish(Outcome::of(if result.is_ok() { Status::Ok } else { Status::Error }));
                 result
             }
-            (Err(reason), _) => Err(Refusal::Denied(reason)),
+            (Err(reason), _) => {
+                self.was_denied = true;
+                Err(Refusal::Denied(reason))
+            }
             (Ok(_), Err(refusal)) => Err(refusal),
         };
         let reply = match result {
@@ -273,6 +281,28 @@ impl Running {
             Err(refusal) => json!({ "error": self.explain(function, &refusal) }),
         };
         reply.to_string().into_bytes()
+    }
+
+    /// What was read from the store has the labels of what was put there.
+    fn absorb_stored(&mut self, function: HostFunction) {
+        let reads = match function {
+            HostFunction::KvGet | HostFunction::KvList | HostFunction::TimerList => true,
+            HostFunction::Log
+            | HostFunction::Say
+            | HostFunction::Announce
+            | HostFunction::Notify
+            | HostFunction::Publish
+            | HostFunction::KvSet
+            | HostFunction::KvDelete
+            | HostFunction::Now
+            | HostFunction::TimerSet
+            | HostFunction::TimerCancel => false,
+        };
+        if reads {
+            // A store that cannot be read has given nothing, or something that nobody can vouch for.
+            let stored = self.shared.store.stored_taint(&self.actor.skill);
+            self.taint.absorb(&stored.unwrap_or_else(|_| Taint::default().with(Label::File)));
+        }
     }
 
     fn abort(&mut self, fault: String) -> Abort {

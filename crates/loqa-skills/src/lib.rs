@@ -13,18 +13,22 @@ pub mod authorize;
 mod blocks;
 pub mod clock;
 pub mod consent;
+pub mod control;
+pub mod grants;
 mod host;
 pub mod host_call;
 pub mod manifest;
 mod module;
 pub mod permission;
 pub mod schema;
+pub mod scope;
 mod skill;
 mod store;
 pub mod taint;
 mod watchdog;
 
 pub use clock::{Clock, SystemClock};
+pub use control::CallControl;
 pub use host::{DueTimer, Effects, Invocation, SkillEvent, SkillHost, SkillHostOptions};
 pub use host_call::HostFunction;
 pub use manifest::{Manifest, ManifestFaults, TIMER_ELAPSED};
@@ -52,6 +56,9 @@ pub enum SkillError {
     /// The store cannot be used; nothing was loaded.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The grants cannot be written, so nothing is granted and nothing was loaded.
+    #[error(transparent)]
+    Grants(#[from] grants::GrantError),
     /// The thread that stops runaway skills cannot be started.
     #[error("start the skill watchdog: {0}")]
     Watchdog(std::io::Error),

@@ -19,6 +19,20 @@ pub enum Tier {
     T4,
 }
 
+impl Tier {
+    /// `T0` to `T4`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::T0 => "T0",
+            Self::T1 => "T1",
+            Self::T2 => "T2",
+            Self::T3 => "T3",
+            Self::T4 => "T4",
+        }
+    }
+}
+
 /// What a scope key holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScopeKind {
@@ -56,6 +70,9 @@ const fn texts(name: &'static str) -> ScopeKey {
 }
 const fn text(name: &'static str) -> ScopeKey {
     ScopeKey { name, kind: ScopeKind::Text, required: true }
+}
+const fn level(name: &'static str) -> ScopeKey {
+    ScopeKey { name, kind: ScopeKind::Text, required: false }
 }
 const fn flag(name: &'static str) -> ScopeKey {
     ScopeKey { name, kind: ScopeKind::Flag, required: false }
@@ -110,7 +127,7 @@ permissions! {
     /// Publish below the skill's own prefix.
     BusPublish => "bus:publish", T0, true, [texts("topics"), limit("per_minute", 60, 1_200)];
     /// Hear what others publish.
-    BusSubscribe => "bus:subscribe", T1, false, [texts("topics")];
+    BusSubscribe => "bus:subscribe", T1, true, [texts("topics")];
     /// Run timers and read the clock.
     TimerSet => "timer:set", T1, true, [limit("max", 20, 100)];
     /// Speak unasked.
@@ -118,23 +135,24 @@ permissions! {
     /// Show a notification.
     NotifyShow => "notify:show", T1, true, [limit("per_minute", 10, 60), limit("max_chars", 400, 1_000)];
     /// Call named web addresses.
-    HttpCall => "http:call", T1, false, [texts("urls"), texts("methods"), flag("lan")];
+    HttpCall => "http:call", T1, true,
+        [texts("urls"), texts("methods"), flag("lan"), limit("per_minute", 30, 600), limit("max_bytes", 64 * 1024, 1024 * 1024)];
     /// Have a named secret put into a request to one origin.
-    SecretUse => "secret:use", T1, false, [text("name"), text("origin")];
+    SecretUse => "secret:use", T1, true, [text("name"), text("origin")];
     /// Read what was said.
-    TranscriptRead => "transcript:read", T1, false, [text("level")];
+    TranscriptRead => "transcript:read", T1, true, [level("level")];
     /// Read what happened.
-    EventStoreRead => "event_store:read", T1, false, [text("level")];
+    EventStoreRead => "event_store:read", T1, true, [level("level")];
     /// Ask the language model.
-    LlmComplete => "llm:complete", T1, false, [limit("tokens_per_day", 10_000, 1_000_000)];
+    LlmComplete => "llm:complete", T1, true, [limit("tokens_per_day", 10_000, 1_000_000)];
     /// Switch devices.
-    DeviceControl => "device:control", T2, false, [text("domain"), texts("entities")];
+    DeviceControl => "device:control", T2, true, [texts("domains"), texts("entities"), limit("per_minute", 60, 600)];
     /// Send a message to a person.
-    MessageSend => "message:send", T3, false, [texts("recipients")];
+    MessageSend => "message:send", T3, false, [texts("recipients"), limit("per_minute", 5, 30)];
     /// Delete the user's data.
     DataDelete => "data:delete", T3, false, [texts("recipients")];
     /// Run as a program of its own.
-    NativeExec => "native:exec", T2, false, [text("profile")];
+    NativeExec => "native:exec", T2, true, [text("profile")];
     /// Listen to the microphone.
     AudioCapture => "audio:capture", T4, false, [];
 }
@@ -196,6 +214,11 @@ impl Scope {
             Some(ScopeValue::Limit(limit)) => Some((*limit).min(ceiling)),
             _ => Some(default),
         }
+    }
+
+    /// Every key that is written, in order.
+    pub fn entries(&self) -> impl Iterator<Item = (&'static str, &ScopeValue)> {
+        self.0.iter().map(|(key, value)| (*key, value))
     }
 
     /// The texts of `key`; empty when there are none.

@@ -6,10 +6,13 @@
 
 use crate::SkillError;
 use crate::blocks;
+use crate::control::{CallControl, Stopped};
+use crate::grants::code_digest;
 use crate::host_call::{HostFunction, NAMESPACE, Running};
 use crate::manifest::{self, Manifest};
 use crate::module::{self, MEMORY_PAGES};
-use crate::watchdog::{Stopped, Watchdog};
+use crate::permission::Permission;
+use crate::watchdog::Watchdog;
 use extism::{CompiledPlugin, Function, PTR, Plugin, PluginBuilder, UserData, Val, Wasm};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -19,7 +22,7 @@ use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Wall time of a call on the voice path, from the design of skills.
 pub const DEFAULT_BUDGET: Duration = Duration::from_millis(250);
@@ -84,6 +87,8 @@ pub(crate) enum CallError {
     Busy,
     /// The caller cancelled.
     Cancelled,
+    /// A permission was taken away while the call was using it.
+    Revoked(Permission),
     /// The skill could not begin in time, because an earlier call was still running.
     Queued,
     /// The skill broke; counts towards its suspension.
@@ -93,6 +98,10 @@ pub(crate) enum CallError {
 pub(crate) struct Skill {
     pub(crate) manifest: Arc<Manifest>,
     pub(crate) module_sha256: String,
+    /// What grants bind to.
+    pub(crate) code_digest: String,
+    /// Whether it comes with Loqa, so that its words are as trusted as the hub's own.
+    pub(crate) is_bundled: bool,
     compiled: CompiledPlugin,
     /// The invocation that the host functions act for.
     running: Arc<Mutex<Option<Running>>>,
@@ -113,7 +122,8 @@ impl Skill {
     /// Reads, checks and compiles the skill in `folder`. Each file is read once; what was hashed is what runs.
     pub(crate) fn load(folder: &Path) -> Result<Self, SkillError> {
         let manifest_path = folder.join(manifest::FILE_NAME);
-        let manifest = Manifest::parse(&manifest_path, &read_bounded(&manifest_path, manifest::MAX_BYTES)?)?;
+        let manifest_bytes = read_bounded(&manifest_path, manifest::MAX_BYTES)?;
+        let manifest = Manifest::parse(&manifest_path, &manifest_bytes)?;
         let module_path = folder.join(&manifest.module);
         let bytes = read_bounded(&module_path, module::MAX_MODULE_BYTES)?;
         let refused =
@@ -127,6 +137,7 @@ impl Skill {
         }
         let facts = module::check(&bytes, &exports).map_err(refused)?;
         let module_sha256 = hex::encode(Sha256::digest(&bytes));
+        let code_digest = code_digest(&manifest_bytes, &bytes);
         let running = Arc::new(Mutex::new(None));
         let source = extism::Manifest::new([Wasm::data(bytes)]).with_memory_max(MEMORY_PAGES - facts.initial_pages);
         let compiled = PluginBuilder::new(source)
@@ -143,6 +154,8 @@ impl Skill {
         Ok(Self {
             manifest: Arc::new(manifest),
             module_sha256,
+            code_digest,
+            is_bundled: false,
             compiled,
             running,
             slot: Mutex::new(Slot { is_taken: false, instance: Some((instance, 0)) }),
@@ -192,11 +205,10 @@ impl Skill {
         export: &str,
         invocation: Running,
         budget: Duration,
-        cancel: &Arc<AtomicBool>,
         watchdog: &Watchdog,
     ) -> (Result<Vec<u8>, CallError>, Option<Running>) {
-        let deadline = invocation.deadline;
-        let mut turn = match self.take_turn(deadline, cancel) {
+        let control = invocation.actor.control.clone();
+        let mut turn = match self.take_turn(&control) {
             Ok(turn) => turn,
             Err(error) => return (Err(error), Some(invocation)),
         };
@@ -208,10 +220,10 @@ impl Skill {
             },
         };
         *lock(&self.running) = Some(invocation);
-        let watch = watchdog.watch(deadline, Arc::clone(cancel), plugin.cancel_handle());
+        let watch = watchdog.watch(control.clone(), plugin.cancel_handle());
         // Input and output travel in the invocation's blocks; Extism's own stay empty.
         let result = std::panic::catch_unwind(AssertUnwindSafe(|| plugin.call::<&[u8], ()>(export, &[])));
-        let stopped = watch.end();
+        let stopped = watch.end().or_else(|| control.stopped().filter(|stopped| *stopped != Stopped::Deadline));
         let mut invocation = lock(&self.running).take();
         let fault = invocation.as_ref().and_then(|invocation| invocation.fault.clone());
         let outcome = match (stopped, result) {
@@ -221,6 +233,7 @@ impl Skill {
                 }
                 Err(match stopped {
                     Stopped::Cancelled => CallError::Cancelled,
+                    Stopped::Revoked(permission) => CallError::Revoked(permission),
                     Stopped::Deadline => CallError::Fault(format!("did not finish within {} ms", budget.as_millis())),
                 })
             }
@@ -237,28 +250,28 @@ impl Skill {
     }
 
     /// Waits until no other call runs. Bounded in number and by the deadline.
-    fn take_turn(&self, deadline: Instant, cancel: &AtomicBool) -> Result<Turn<'_>, CallError> {
+    fn take_turn(&self, control: &CallControl) -> Result<Turn<'_>, CallError> {
         if self.n_waiting.fetch_add(1, Ordering::SeqCst) > MAX_WAITING {
             self.n_waiting.fetch_sub(1, Ordering::SeqCst);
             return Err(CallError::Busy);
         }
-        let turn = self.wait_for_turn(deadline, cancel);
+        let turn = self.wait_for_turn(control);
         self.n_waiting.fetch_sub(1, Ordering::SeqCst);
         turn
     }
 
-    fn wait_for_turn(&self, deadline: Instant, cancel: &AtomicBool) -> Result<Turn<'_>, CallError> {
+    fn wait_for_turn(&self, control: &CallControl) -> Result<Turn<'_>, CallError> {
         /// Cancel flags are not tied to the condition variable, so they are read this often. Chosen.
         const GLANCE: Duration = Duration::from_millis(10);
         let mut slot = lock(&self.slot);
         while slot.is_taken {
-            if cancel.load(Ordering::Relaxed) {
-                return Err(CallError::Cancelled);
+            match control.stopped() {
+                Some(Stopped::Cancelled) => return Err(CallError::Cancelled),
+                Some(Stopped::Revoked(permission)) => return Err(CallError::Revoked(permission)),
+                Some(Stopped::Deadline) => return Err(CallError::Queued),
+                None => {}
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(CallError::Queued);
-            }
+            let left = control.left();
             slot = self.is_free.wait_timeout(slot, left.min(GLANCE)).unwrap_or_else(PoisonError::into_inner).0;
         }
         slot.is_taken = true;

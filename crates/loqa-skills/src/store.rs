@@ -4,6 +4,7 @@
 //! they are committed together when the call has succeeded. A call that fails has
 //! changed nothing, and a call costs one commit at most.
 
+use crate::taint::{Label, Taint};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,7 +19,8 @@ const BUSY: Duration = Duration::from_millis(200);
 pub(crate) const MAX_ATTEMPTS: i64 = 3;
 
 /// Each entry brings the file from its index to the next version, in one transaction.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE kv (
         skill TEXT NOT NULL,
         key TEXT NOT NULL,
@@ -37,7 +39,9 @@ const MIGRATIONS: &[&str] = &["
         PRIMARY KEY (skill, id)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX timer_due ON timer (due_ms) WHERE firing = 0;
-"];
+",
+    crate::grants::store::MIGRATION,
+];
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -87,18 +91,7 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn open(data_dir: &Path) -> Result<Self, StoreError> {
-        let path = data_dir.join(FILE_NAME);
-        create_private(data_dir, &path)
-            .map_err(|source| StoreError::Open { path: path.display().to_string(), source })?;
-        let mut connection = Connection::open(&path)?;
-        connection.busy_timeout(BUSY)?;
-        // The mode comes back as a row.
-        connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "foreign_keys", true)?;
-        connection.pragma_update(None, "trusted_schema", false)?;
-        connection.pragma_update(None, "cell_size_check", true)?;
-        migrate(&mut connection)?;
+        let connection = open_connection(data_dir)?;
         // What was being delivered when the program ended is offered again.
         connection.execute("UPDATE timer SET firing = 0 WHERE firing = 1", [])?;
         Ok(Self { connection: Mutex::new(connection) })
@@ -150,6 +143,15 @@ impl Store {
         Ok(())
     }
 
+    /// Where what the skill keeps comes from. By skill and not by value: a skill that keeps
+    /// something foreign can write it under another name whenever it runs.
+    pub(crate) fn stored_taint(&self, skill: &str) -> Result<Taint, StoreError> {
+        let connection = self.lock();
+        let mut statement = connection.prepare_cached("SELECT label FROM stored_taint WHERE skill = ?1")?;
+        let labels = statement.query_map([skill], |row| row.get::<_, String>(0))?;
+        labels.map(|label| Ok(Label::from_text(&label?))).collect()
+    }
+
     /// Writes everything that a call collected; `fired` is the timer whose event it handled.
     pub(crate) fn commit(&self, skill: &str, draft: &Draft, fired: Option<&str>) -> Result<(), StoreError> {
         if draft.is_empty() && fired.is_none() {
@@ -167,6 +169,11 @@ impl Store {
                     .execute([skill, key, value])?,
                 None => transaction.prepare_cached("DELETE FROM kv WHERE skill = ?1 AND key = ?2")?.execute([skill, key])?,
             };
+        }
+        for label in draft.foreign.iter() {
+            transaction
+                .prepare_cached("INSERT OR IGNORE INTO stored_taint (skill, label) VALUES (?1, ?2)")?
+                .execute([skill, label])?;
         }
         for (id, timer) in &draft.timers {
             match timer {
@@ -189,9 +196,16 @@ pub(crate) struct Draft {
     /// `None` deletes.
     kv: BTreeMap<String, Option<String>>,
     timers: BTreeMap<String, Option<TimerRow>>,
+    /// Labels of what is written, besides the person and the model.
+    foreign: Vec<String>,
 }
 
 impl Draft {
+    /// Says where everything that was written comes from.
+    pub(crate) fn set_taint(&mut self, taint: &Taint) {
+        self.foreign = if self.is_empty() { Vec::new() } else { taint.foreign().map(Label::to_string).collect() };
+    }
+
     fn is_empty(&self) -> bool {
         self.kv.is_empty() && self.timers.is_empty()
     }
@@ -268,6 +282,22 @@ fn sizes(store: &Store, skill: &str) -> Result<BTreeMap<String, u64>, StoreError
     let mut statement = connection.prepare_cached("SELECT key, octet_length(value) FROM kv WHERE skill = ?1")?;
     let rows = statement.query_map([skill], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Opens the file, made or brought to the newest version if need be.
+pub(crate) fn open_connection(data_dir: &Path) -> Result<Connection, StoreError> {
+    let path = data_dir.join(FILE_NAME);
+    create_private(data_dir, &path).map_err(|source| StoreError::Open { path: path.display().to_string(), source })?;
+    let mut connection = Connection::open(&path)?;
+    connection.busy_timeout(BUSY)?;
+    // The mode comes back as a row.
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.pragma_update(None, "cell_size_check", true)?;
+    migrate(&mut connection)?;
+    Ok(connection)
 }
 
 fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
@@ -359,7 +389,7 @@ mod tests {
         drop(Store::open(dir.path()).unwrap());
         Connection::open(dir.path().join(FILE_NAME)).unwrap().pragma_update(None, "user_version", 99).unwrap();
         let Err(error) = Store::open(dir.path()) else { panic!("version 99 must be refused") };
-        assert_eq!(error.to_string(), "`skills.db` has version 99, this program knows up to 1; update Loqa");
+        assert_eq!(error.to_string(), "`skills.db` has version 99, this program knows up to 2; update Loqa");
     }
 
     #[cfg(unix)]

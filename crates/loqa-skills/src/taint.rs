@@ -34,6 +34,33 @@ impl fmt::Display for Label {
     }
 }
 
+impl Label {
+    /// The label of that text form; what is no label counts as a file, which is foreign.
+    #[must_use]
+    pub fn from_text(text: &str) -> Self {
+        match (text, text.split_once(':')) {
+            ("user", _) => Self::User,
+            ("llm", _) => Self::Llm,
+            (_, Some(("web", origin))) => Self::Web(origin.to_owned()),
+            (_, Some(("tool", name))) => Self::Tool(name.to_owned()),
+            (_, Some(("node", id))) => Self::Node(id.to_owned()),
+            _ => Self::File,
+        }
+    }
+
+    /// Whether neither the person nor the model is the source.
+    #[must_use]
+    pub const fn is_foreign(&self) -> bool {
+        !matches!(self, Self::User | Self::Llm)
+    }
+}
+
+impl FromIterator<Label> for Taint {
+    fn from_iter<T: IntoIterator<Item = Label>>(labels: T) -> Self {
+        Self(labels.into_iter().collect())
+    }
+}
+
 /// A set of sources.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Taint(BTreeSet<Label>);
@@ -61,7 +88,12 @@ impl Taint {
     /// not use a T2 or T3 permission, nor choose a destination, without a confirmation.
     #[must_use]
     pub fn is_foreign(&self) -> bool {
-        self.0.iter().any(|label| !matches!(label, Label::User | Label::Llm))
+        self.0.iter().any(Label::is_foreign)
+    }
+
+    /// The labels that make it foreign.
+    pub fn foreign(&self) -> impl Iterator<Item = &Label> {
+        self.0.iter().filter(|label| label.is_foreign())
     }
 
     /// The labels.
@@ -75,12 +107,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_label_that_nobody_knows_is_foreign() {
+        assert_eq!([Label::from_text("user"), Label::from_text("llm")], [Label::User, Label::Llm]);
+        for unknown in ["", "User", "moon", "moon:x"] {
+            assert!(Label::from_text(unknown).is_foreign(), "{unknown}");
+        }
+    }
+
+    #[test]
     fn foreign_is_whatever_is_neither_user_nor_model() {
         assert!(!Taint::user().with(Label::Llm).is_foreign());
         for label in [Label::Web("https://a".into()), Label::Tool("t.x".into()), Label::Node("n".into()), Label::File] {
             let mut taint = Taint::user();
             taint.absorb(&Taint::default().with(label.clone()));
             assert!(taint.is_foreign(), "{label}");
+            assert_eq!(taint.foreign().collect::<Vec<_>>(), [&label]);
+            assert_eq!(Label::from_text(&label.to_string()), label, "what is stored comes back");
         }
     }
 }

@@ -4,27 +4,19 @@
 //! fixed at compile time of a module and knows no cancel flag, so it is not used;
 //! its cancel handle, which interrupts the module at the next epoch check, is.
 
+use crate::control::{CallControl, Stopped};
 use extism::CancelHandle;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How often cancel flags are read while a skill runs. Chosen: a fifth of the 50 ms that a cancel may take.
 const TICK: Duration = Duration::from_millis(10);
-
-/// Why a call was stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stopped {
-    /// The budget is used up.
-    Deadline,
-    /// The caller does not want the result any more.
-    Cancelled,
-}
+/// A call whose clock stands still just before its end must not keep the thread busy. Chosen.
+const SHORTEST: Duration = Duration::from_millis(1);
 
 struct Watched {
-    deadline: Instant,
-    cancel: Arc<AtomicBool>,
+    control: CallControl,
     handle: CancelHandle,
     stopped: Option<Stopped>,
 }
@@ -63,11 +55,11 @@ impl Watchdog {
     }
 
     /// Watches one call until the guard is asked for its end.
-    pub(crate) fn watch(&self, deadline: Instant, cancel: Arc<AtomicBool>, handle: CancelHandle) -> Watch<'_> {
+    pub(crate) fn watch(&self, control: CallControl, handle: CancelHandle) -> Watch<'_> {
         let mut state = self.shared.lock();
         let id = state.next_id;
         state.next_id += 1;
-        state.calls.insert(id, Watched { deadline, cancel, handle, stopped: None });
+        state.calls.insert(id, Watched { control, handle, stopped: None });
         if state.is_parked {
             self.shared.wake.notify_one();
         }
@@ -114,17 +106,11 @@ fn watch(shared: &Shared) {
             state.is_parked = false;
             continue;
         }
-        let now = Instant::now();
         let mut pause = TICK;
         for watched in state.calls.values_mut() {
             if watched.stopped.is_none() {
-                if watched.cancel.load(Ordering::Relaxed) {
-                    watched.stopped = Some(Stopped::Cancelled);
-                } else if now >= watched.deadline {
-                    watched.stopped = Some(Stopped::Deadline);
-                } else {
-                    pause = pause.min(watched.deadline - now);
-                }
+                watched.stopped = watched.control.stopped();
+                pause = pause.min(watched.control.left().max(SHORTEST));
             }
             if watched.stopped.is_some() {
                 // Repeated every tick: Extism drops a cancel that comes before its own start message.

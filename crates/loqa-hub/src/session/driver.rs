@@ -3,10 +3,11 @@
 //!
 //! The driver decides nothing: order, deadlines and fallback are `loqa-turn`'s.
 
+use crate::consent::Prompts;
 use crate::recorder::Recorder;
 use crate::session::hops::{HopEvent, Reach, Running};
 use crate::session::stopwatch::Stopwatch;
-use crate::session::{Session, VoiceInput};
+use crate::session::{Session, TurnTaint, VoiceInput};
 use crate::sink::{AudioSink, SinkCommand, SinkEvent};
 use loqa_protocol::client::TurnReport;
 use loqa_protocol::event::{PlannedBy, TurnSource};
@@ -20,11 +21,11 @@ use loqa_protocol::{
 use loqa_skills::{Invocation, SkillHost, Taint};
 use loqa_turn::intent::IntentIndex;
 use loqa_turn::state::{Action, Input, Start, Turn, TurnSettings};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// What all turns of a hub share.
 #[derive(Clone)]
@@ -39,6 +40,8 @@ pub struct TurnContext {
     pub tools: Arc<Vec<ToolSpec>>,
     /// Runs tool calls.
     pub skills: Arc<SkillHost>,
+    /// Questions to the person.
+    pub prompts: Arc<Prompts>,
     /// Takes the events.
     pub recorder: Recorder,
     /// Which engines answer and how.
@@ -96,7 +99,9 @@ pub enum TurnOrder {
 enum Wake {
     Voice(VoiceInput),
     Hop(u32, HopEvent),
-    Tool(u32, Result<ToolOutcome, Failure>),
+    Tool(u32, Result<ToolOutcome, Failure>, Taint),
+    /// Whether the person is being asked.
+    Asking(bool),
     Sink(SinkEvent),
     Order(TurnOrder),
     Deadline,
@@ -108,7 +113,7 @@ const MAX_REPLY_TOKENS: u32 = 256;
 const HOP_EVENTS: usize = 256;
 
 /// Runs one turn to its end and reports it. Never fails: a failed turn is a report
-/// with a failure.
+/// with a failure. `said` tells where its words come from.
 #[tracing::instrument(name = "turn", skip_all, fields(turn = %turn, session = %session.id))]
 pub async fn run_turn(
     context: &TurnContext,
@@ -117,6 +122,7 @@ pub async fn run_turn(
     input: TurnInput,
     sink: AudioSink,
     orders: mpsc::Receiver<TurnOrder>,
+    said: Taint,
 ) -> TurnReport {
     let now = Instant::now();
     let (start, voice) = match input {
@@ -146,6 +152,9 @@ pub async fn run_turn(
         speaking: None,
         clauses: None,
         tool: None,
+        taint: TurnTaint::new(said),
+        asking: context.prompts.asking(),
+        is_asked: false,
         runs: Runs::default(),
         stopwatch: Stopwatch { speech_ended: typed.then_some(now), ..Stopwatch::default() },
         asked_model: None,
@@ -173,9 +182,9 @@ pub async fn run_turn(
     driver.report.session = driver.session.id.clone();
     driver.perform(actions).await;
     driver.run().await;
-    let report = driver.report;
+    let (report, taint) = (driver.report, driver.taint);
     if report.failure.is_none() {
-        session.remember(&report.transcript, &report.reply);
+        session.remember((&report.transcript, taint.said()), (&report.reply, &taint.of_reply()));
     }
     report
 }
@@ -206,14 +215,17 @@ struct Driver<'a> {
     orders: mpsc::Receiver<TurnOrder>,
     hop_sender: mpsc::Sender<(u32, HopEvent)>,
     hop_events: mpsc::Receiver<(u32, HopEvent)>,
-    tool_sender: mpsc::Sender<(u32, Result<ToolOutcome, Failure>)>,
-    tool_events: mpsc::Receiver<(u32, Result<ToolOutcome, Failure>)>,
+    tool_sender: mpsc::Sender<(u32, Result<ToolOutcome, Failure>, Taint)>,
+    tool_events: mpsc::Receiver<(u32, Result<ToolOutcome, Failure>, Taint)>,
     listening: Option<Running>,
     to_recogniser: Option<mpsc::Sender<VoiceInput>>,
     replying: Option<Running>,
     speaking: Option<Running>,
     clauses: Option<mpsc::Sender<(u32, TtsRequest)>>,
     tool: Option<RunningTool>,
+    taint: TurnTaint,
+    asking: watch::Receiver<BTreeSet<TurnId>>,
+    is_asked: bool,
     runs: Runs,
     stopwatch: Stopwatch,
     asked_model: Option<Instant>,
@@ -266,7 +278,8 @@ impl Driver<'_> {
             biased;
             Some(order) = self.orders.recv() => Wake::Order(order),
             Some((run, event)) = self.hop_events.recv() => Wake::Hop(run, event),
-            Some((run, result)) = self.tool_events.recv() => Wake::Tool(run, result),
+            Some((run, result, taint)) = self.tool_events.recv() => Wake::Tool(run, result, taint),
+            is_asked = asking_changed(&mut self.asking, &self.report.turn, self.is_asked) => Wake::Asking(is_asked),
             Some(event) = self.sink.events.recv() => Wake::Sink(event),
             // Whoever feeds the turn went away without an end: what was said stands.
             frame = voice => Wake::Voice(frame.unwrap_or(VoiceInput::End { at: Instant::now() })),
@@ -301,11 +314,16 @@ impl Driver<'_> {
                 })
             }
             Wake::Hop(run, event) => self.translate_hop(run, event).await,
-            Wake::Tool(run, result) => {
+            Wake::Asking(is_asked) => {
+                self.is_asked = is_asked;
+                Some(if is_asked { Input::ConsentPending } else { Input::ConsentOver })
+            }
+            Wake::Tool(run, result, taint) => {
                 if run != self.runs.tool {
                     return None;
                 }
                 self.tool = None;
+                self.taint.tool_has_brought(&taint);
                 let now = Instant::now();
                 if let Some(called) = self.called_tool.take() {
                     self.stopwatch.skill += now - called;
@@ -502,7 +520,7 @@ impl Driver<'_> {
             session: self.session.id.clone(),
             turn: self.report.turn.clone(),
             call,
-            taint: Taint::user(),
+            taint: self.taint.of_call().clone(),
             budget: self.context.voice.skill_budget,
             cancel,
         };
@@ -511,9 +529,9 @@ impl Driver<'_> {
         let span = tracing::info_span!("skill", tool = %invocation.call.name);
         tokio::task::spawn_blocking(move || {
             let _entered = span.enter();
-            let result = skills.call(&invocation);
+            let (result, taint) = skills.call_tainted(&invocation);
             // The turn may have ended meanwhile; then nobody waits.
-            let _ = results.blocking_send((run, result));
+            let _ = results.blocking_send((run, result, taint));
         });
     }
 
@@ -524,7 +542,8 @@ impl Driver<'_> {
         self.stopwatch.planned.get_or_insert(now);
         self.asked_model = Some(now);
         let mut messages = vec![ChatMessage { role: Role::System, content: self.context.voice.system_prompt.clone() }];
-        messages.extend(self.session.history.iter().cloned());
+        self.taint.model_is_asked(&self.session.history);
+        messages.extend(self.session.history.iter().map(|remembered| remembered.message.clone()));
         messages.push(ChatMessage { role: Role::User, content: text.to_owned() });
         if let Some((call, outcome)) = tool_result {
             let called = serde_json::to_string(&call).unwrap_or_default();
@@ -562,6 +581,10 @@ impl Driver<'_> {
         let Some(capability) = self.context.voice.tts.clone() else {
             // A hub without a voice answers in text; the clause counts as spoken.
             self.pending.push_back(Input::ClauseSpoken { clause });
+            if self.tool.is_some() {
+                // Said before the answer is known, so no end of the answer takes its place.
+                self.pending.push_back(Input::FirstSound);
+            }
             return;
         };
         if self.clauses.is_none() {
@@ -667,6 +690,12 @@ impl Drop for RunningTool {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
+}
+
+/// Waits until the person begins or stops being asked on behalf of this turn.
+async fn asking_changed(asking: &mut watch::Receiver<BTreeSet<TurnId>>, turn: &TurnId, is_asked: bool) -> bool {
+    let has_changed = asking.wait_for(|turns| turns.contains(turn) != is_asked).await.is_ok();
+    if has_changed { !is_asked } else { std::future::pending().await }
 }
 
 fn to_millis(duration: Duration) -> u64 {

@@ -1,7 +1,7 @@
 //! What the tests share: a host on a folder of its own, a clock that is moved by hand,
 //! effects that are written down, and small modules in WASM text.
 
-use loqa_audit::{Entry, Journal, JournalError, Outcome};
+use loqa_audit::{Entry, Journal, JournalError, Kind, Outcome};
 use loqa_protocol::{Failure, SessionId, ToolCall, ToolOutcome, TurnId};
 use loqa_skills::{Clock, Effects, Invocation, SkillHost, SkillHostOptions, Taint};
 use serde_json::Value;
@@ -106,6 +106,9 @@ impl Journal for Decisions {
     }
 
     fn append_later(&self, entry: Entry) {
+        if !matches!(entry.kind, Kind::CallIntent | Kind::CallDenied) {
+            return;
+        }
         let effect = entry.effect.unwrap();
         let (permission, reason) = (entry.permission.unwrap(), entry.reason.unwrap());
         self.0.lock().unwrap().push(format!("{} {permission} {reason}", effect.operation));
