@@ -8,6 +8,7 @@ use crate::control::CallControl;
 use crate::grants::{Grant, GrantError, Grantor, Grants, Lifetime, NewGrant};
 use crate::host_call::{MAX_MESSAGE_BYTES, Running};
 use crate::manifest::TIMER_ELAPSED;
+use crate::installed::InstallConsent;
 use crate::permission::{Permission, Scope};
 use crate::skill::{CallError, DEFAULT_BUDGET, EXPORT_EVENT, EXPORT_TOOL, Skill, SkillInfo};
 use crate::store::{Draft, Store};
@@ -158,25 +159,57 @@ impl SkillHost {
     /// What it asks for of T0 and T1 counts as granted by whoever installed Loqa, unless
     /// this very code was loaded before: then what was revoked since stays revoked.
     pub fn load(&self, folder: &Path) -> Result<SkillInfo, SkillError> {
-        self.load_granting(folder, Some(Grantor::Bundled))
+        let mut skill = Skill::load(folder, None)?;
+        skill.is_bundled = true;
+        self.grants().grant_at_install(&skill.manifest, &skill.code_digest, None, &|_| true, Grantor::Bundled)?;
+        Ok(self.enable(skill))
     }
 
     /// The same with no grants but those that there are: the installer asked the person.
     pub fn load_as_granted(&self, folder: &Path) -> Result<SkillInfo, SkillError> {
-        self.load_granting(folder, None)
+        Ok(self.enable(Skill::load(folder, None)?))
     }
 
-    fn load_granting(&self, folder: &Path, by: Option<Grantor>) -> Result<SkillInfo, SkillError> {
-        let mut skill = Skill::load(folder)?;
-        skill.is_bundled = by == Some(Grantor::Bundled);
-        let name = skill.manifest.name.clone();
-        if let Some(by) = by {
-            self.grants().grant_at_install(&skill.manifest, &skill.code_digest, None, &|_| true, by)?;
+    /// Loads a skill that the person installed, only if its bytes are still those that
+    /// the consent is bound to.
+    pub fn load_installed(&self, folder: &Path, consent: &InstallConsent) -> Result<SkillInfo, SkillError> {
+        let skill = Skill::load(folder, Some(&consent.pin))?;
+        let (manifest, digest, publisher) = (&skill.manifest, &skill.code_digest, consent.publisher.as_deref());
+        let grants = self.grants();
+        if !grants.is_installed(&manifest.name, digest) {
+            let before = consent.carried_from.iter().find(|from| grants.is_installed(&manifest.name, from));
+            match before {
+                Some(from) => grants.carry_over(manifest, from, digest, publisher)?,
+                None => grants.grant_at_install(manifest, digest, publisher, &|_| true, Grantor::Install)?,
+            };
         }
+        Ok(self.enable(skill))
+    }
+
+    /// Takes a skill out; a call that is running goes on to its end.
+    pub fn unload(&self, name: &str) {
+        self.skills.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    /// Erases what a removed skill has kept, its timers and its grants.
+    pub fn forget(&self, name: &str) -> Result<(), SkillError> {
+        self.unload(name);
+        self.grants().forget(name)?;
+        Ok(self.shared.store.forget(name)?)
+    }
+
+    /// Where decisions are recorded.
+    #[must_use]
+    pub fn journal(&self) -> &Arc<dyn Journal> {
+        self.shared.gate.journal()
+    }
+
+    fn enable(&self, skill: Skill) -> SkillInfo {
         let info = skill.info();
         tracing::info!(skill = info.name, version = info.version, module = info.module_sha256, "skill loaded");
+        let name = info.name.clone();
         self.skills.write().unwrap_or_else(PoisonError::into_inner).insert(name, Arc::new(skill));
-        Ok(info)
+        info
     }
 
     /// The tools of all skills, by name of the skill.

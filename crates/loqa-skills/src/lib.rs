@@ -17,21 +17,26 @@ pub mod control;
 pub mod grants;
 mod host;
 pub mod host_call;
+pub mod installed;
 pub mod manifest;
 mod module;
+pub mod package;
 pub mod permission;
 pub mod schema;
 pub mod scope;
 mod skill;
 mod store;
 pub mod taint;
+pub mod upgrade;
 mod watchdog;
 
 pub use clock::{Clock, SystemClock};
 pub use control::CallControl;
 pub use host::{DueTimer, Effects, Invocation, SkillEvent, SkillHost, SkillHostOptions};
 pub use host_call::HostFunction;
+pub use installed::{Installed, Shelf};
 pub use manifest::{Manifest, ManifestFaults, TIMER_ELAPSED};
+pub use package::{Package, Pin};
 pub use permission::{Permission, Scope};
 pub use skill::{DEFAULT_BUDGET, SkillInfo, SkillState};
 pub use store::StoreError;
@@ -73,6 +78,12 @@ pub enum SkillError {
     /// The manifest has faults; each says what to write instead.
     #[error("skill manifest is refused:\n{0}")]
     Manifest(#[from] ManifestFaults),
+    /// A file is not the one that the user agreed to; install the skill again, or remove it.
+    #[error("`{path}` was changed since the user agreed to it; install the skill again or remove it")]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// The module cannot be used; the text says what helps.
     #[error("skill `{skill}`, module `{path}`: {reason}")]
     Module {

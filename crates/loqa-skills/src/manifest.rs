@@ -216,13 +216,18 @@ fn read_manifest(root: &Node, faults: &mut Faults) -> Option<Manifest> {
     })
 }
 
-fn read_skill_name(node: &Node, faults: &mut Faults) -> Option<String> {
-    let name = text(node, "name", faults)?;
-    let shaped = (2..=40).contains(&name.len())
+/// Whether a text is the name of a skill: `[a-z0-9-]{2,40}`, with a letter or digit at both ends.
+#[must_use]
+pub fn is_skill_name(name: &str) -> bool {
+    (2..=40).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         && !name.starts_with('-')
-        && !name.ends_with('-');
-    if !shaped {
+        && !name.ends_with('-')
+}
+
+fn read_skill_name(node: &Node, faults: &mut Faults) -> Option<String> {
+    let name = text(node, "name", faults)?;
+    if !is_skill_name(name) {
         faults.add(
             node.place,
             Rule::Name,

@@ -152,6 +152,16 @@ impl Store {
         labels.map(|label| Ok(Label::from_text(&label?))).collect()
     }
 
+    /// Erases everything that one skill has kept.
+    pub(crate) fn forget(&self, skill: &str) -> Result<(), StoreError> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute("DELETE FROM kv WHERE skill = ?1", [skill])?;
+        transaction.execute("DELETE FROM timer WHERE skill = ?1", [skill])?;
+        transaction.execute("DELETE FROM stored_taint WHERE skill = ?1", [skill])?;
+        Ok(transaction.commit()?)
+    }
+
     /// Writes everything that a call collected; `fired` is the timer whose event it handled.
     pub(crate) fn commit(&self, skill: &str, draft: &Draft, fired: Option<&str>) -> Result<(), StoreError> {
         if draft.is_empty() && fired.is_none() {
