@@ -17,8 +17,10 @@ pub use path::check_path;
 pub use signature::{KeyError, PublisherKey, SIGNATURE_FILE};
 pub use writing::pack;
 
+use crate::SkillError;
 use crate::grants::code_digest;
 use crate::manifest::{self, Manifest, ManifestFaults};
+use crate::{module, skill};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -222,11 +224,23 @@ impl Package {
         self.files.iter().map(|(path, bytes)| (path.as_str(), bytes.len()))
     }
 
+    /// Whether the host can load its code, as far as that shows without running it.
+    pub fn check_code(&self) -> Result<(), SkillError> {
+        check_code(&self.manifest, self.file(&self.manifest.module).unwrap_or_default())
+    }
+
     /// Writes everything below `folder`, which is made and must not exist yet. Files are
     /// safe on the disk when this returns; after an error the folder may hold a part.
     pub fn unpack_into(&self, folder: &Path) -> Result<(), PackageError> {
         beneath::write_all(folder, &self.folders, &self.files)
     }
+}
+
+/// Whether the host can load a module under that manifest, as far as that shows without running it.
+pub fn check_code(manifest: &Manifest, module: &[u8]) -> Result<(), SkillError> {
+    let refused =
+        |reason| SkillError::Module { skill: manifest.name.clone(), path: PathBuf::from(&manifest.module), reason };
+    module::check(module, &skill::exports(manifest)).map(drop).map_err(refused)
 }
 
 /// SHA-256 over the sorted list of paths, lengths and contents.

@@ -132,14 +132,7 @@ impl Skill {
         check_pin(&module_path, &bytes, pin.map(|pin| pin.module_sha256.as_str()))?;
         let refused =
             |reason: String| SkillError::Module { skill: manifest.name.clone(), path: module_path.clone(), reason };
-        let mut exports = Vec::new();
-        if !manifest.tools.is_empty() {
-            exports.push(EXPORT_TOOL);
-        }
-        if !manifest.events.is_empty() {
-            exports.push(EXPORT_EVENT);
-        }
-        let facts = module::check(&bytes, &exports).map_err(refused)?;
+        let facts = module::check(&bytes, &exports(&manifest)).map_err(refused)?;
         let module_sha256 = hex::encode(Sha256::digest(&bytes));
         let code_digest = code_digest(&manifest_bytes, &bytes);
         let running = Arc::new(Mutex::new(None));
@@ -325,6 +318,13 @@ fn describe(error: &extism::Error) -> String {
         "plugin ran out of fuel" | "all fuel consumed by WebAssembly" => "computed for too long".to_owned(),
         _ => format!("broke: {line}"),
     }
+}
+
+/// What a module with this manifest must export.
+pub(crate) fn exports(manifest: &Manifest) -> Vec<&'static str> {
+    let tool = (!manifest.tools.is_empty()).then_some(EXPORT_TOOL);
+    let event = (!manifest.events.is_empty()).then_some(EXPORT_EVENT);
+    tool.into_iter().chain(event).collect()
 }
 
 /// What was read is what the user agreed to.

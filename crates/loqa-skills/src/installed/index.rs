@@ -325,9 +325,10 @@ pub(super) fn read_index(root: &Path) -> Result<Index, InstalledError> {
     if index.schema != SCHEMA {
         return Err(damaged(format!("it has version {}, this program knows {SCHEMA}", index.schema)));
     }
-    let mut versions = index.skills.iter().flat_map(|(name, skill)| skill.versions().map(move |version| (name, version)));
-    if let Some(what) = versions.find_map(|(name, version)| version.fault(name)) {
-        return Err(damaged(what));
+    for (name, skill) in &index.skills {
+        if let Some(what) = skill.versions().find_map(|version| version.fault(name)) {
+            return Err(damaged(what));
+        }
     }
     Ok(index)
 }
