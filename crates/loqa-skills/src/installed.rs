@@ -13,10 +13,11 @@ mod shelf;
 pub use index::{Agreed, AgreedValue, Event, Happened, Index, InstallConsent, InstalledSkill, Switch, Version};
 pub use shelf::{NotLoaded, Shelf};
 
+use crate::manifest::is_skill_name;
 use crate::package::{Package, PackageError};
 use crate::permission::Requested;
 use crate::upgrade::{Decision, Difference, Edition, Refusal, decide};
-use index::{read_index, write_index};
+use index::{is_digest, read_index, write_index};
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -265,7 +266,7 @@ impl Installed {
     fn sweep(&self, index: &Index) {
         let _left = fs::remove_dir_all(self.root.join(STAGING));
         let Ok(homes) = fs::read_dir(&self.root) else { return };
-        for home in homes.flatten().filter(|home| home.file_type().is_ok_and(|kind| kind.is_dir())) {
+        for home in homes.flatten().filter(|home| is_skill_name(&home.file_name().to_string_lossy())) {
             let named: Vec<&str> = index
                 .skills
                 .get(&*home.file_name().to_string_lossy())
@@ -273,13 +274,15 @@ impl Installed {
                 .unwrap_or_default();
             let Ok(places) = fs::read_dir(home.path()) else { continue };
             for place in places.flatten() {
-                if !named.contains(&&*place.file_name().to_string_lossy()) {
+                let name = place.file_name();
+                let name = name.to_string_lossy();
+                // What has another kind of name was not made here.
+                if is_digest(&name) && !named.contains(&&*name) {
                     let _left = fs::remove_dir_all(place.path());
                 }
             }
-            if named.is_empty() {
-                let _left = fs::remove_dir(home.path());
-            }
+            // Fails unless it is empty.
+            let _left = fs::remove_dir(home.path());
         }
     }
 

@@ -235,11 +235,7 @@ impl Version {
     /// What the user agreed to, for the host.
     #[must_use]
     pub fn consent(&self) -> InstallConsent {
-        InstallConsent {
-            pin: self.pin(),
-            publisher: self.publisher.clone(),
-            carried_from: self.carried_from.clone(),
-        }
+        InstallConsent { pin: self.pin(), publisher: self.publisher.clone(), carried_from: self.carried_from.clone() }
     }
 
     /// What the user agreed to, as permissions.
@@ -255,14 +251,12 @@ impl Version {
     }
 
     fn fault(&self, name: &str) -> Option<String> {
-        let hex =
-            |text: &str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         let digests = [&self.digest, &self.manifest_sha256, &self.module_sha256, &self.code_digest];
         let named = self.name == name && crate::manifest::is_skill_name(name);
         if !named {
             return Some("a skill's name".to_owned());
         }
-        if !digests.into_iter().chain(&self.publisher).chain(&self.carried_from).all(|digest| hex(digest)) {
+        if !digests.into_iter().chain(&self.publisher).chain(&self.carried_from).all(|digest| is_digest(digest)) {
             return Some(format!("a digest of `{name}`"));
         }
         self.agreed.iter().any(|agreed| agreed.requested().is_none()).then(|| format!("a permission of `{name}`"))
@@ -305,6 +299,11 @@ impl Agreed {
         }
         Some(Requested { permission, scope, reason: self.reason.clone() })
     }
+}
+
+/// 64 hex digits, in lower case.
+pub(super) fn is_digest(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
 /// Reads the index; without one nothing is installed.

@@ -149,17 +149,15 @@ fn read_row(fields: Fields<'_>, name: &[u8], paths: &mut Paths) -> Result<Row, P
     let (packed, size) = (u64::from(fields.u32(20)), u64::from(fields.u32(24)));
     let attributes = fields.u32(38);
     let named_folder = name.ends_with(b"/");
-    let is_file = match (attributes >> 16) & TYPE_MASK {
+    let type_fits = match (attributes >> 16) & TYPE_MASK {
         TYPE_FILE => !named_folder,
         TYPE_FOLDER => named_folder,
+        // Made on a system without modes.
         0 => true,
         _ => false,
     };
-    if !is_file && !named_folder
-        || named_folder && (attributes >> 16) & TYPE_MASK == TYPE_FILE
-        || attributes & DOS_LABEL_OR_DEVICE != 0
-        || attributes & DOS_FOLDER != 0 && !named_folder
-    {
+    let dos_fits = attributes & DOS_LABEL_OR_DEVICE == 0 && (named_folder || attributes & DOS_FOLDER == 0);
+    if !type_fits || !dos_fits {
         return Err(refused(
             PackageRule::EntryType,
             format!("`{label}` is neither a plain file nor a folder; links and devices are not taken"),

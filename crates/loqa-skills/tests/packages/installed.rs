@@ -158,8 +158,8 @@ fn an_upgrade_that_does_no_more_replaces_and_one_that_does_waits() {
     let index = bench.installed.index().unwrap();
     let skill = &index.skills["kettle"];
     assert_eq!(
-        skill.current.carried_from.as_deref(),
-        Some(skill.previous.as_ref().unwrap().code_digest.as_str()),
+        skill.current.carried_from,
+        [skill.previous.as_ref().unwrap().code_digest.as_str()],
         "without a question its grants are those of the version before"
     );
     bench.shelf.sync(&bench.host).unwrap();
@@ -173,7 +173,7 @@ fn an_upgrade_that_does_no_more_replaces_and_one_that_does_waits() {
     let (staged, decision) = bench.installed.consider_staged("kettle").unwrap();
     assert_eq!((staged.version.to_string().as_str(), decision), ("1.2.0", Decision::Ask(wants)));
     assert!(bench.installed.accept_staged("kettle", &"0".repeat(64), 4).is_err(), "only what was shown is accepted");
-    assert_eq!(bench.installed.accept_staged("kettle", &staged.digest, 4).unwrap().carried_from, None);
+    assert_eq!(bench.installed.accept_staged("kettle", &staged.digest, 4).unwrap().carried_from, [""; 0]);
     bench.shelf.sync(&bench.host).unwrap();
     assert_eq!(bench.call("kettle.run").unwrap(), "1.2.0");
 

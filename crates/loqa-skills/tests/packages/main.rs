@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod archive;
+mod entries;
+mod fuzz;
 mod hostile;
 mod installed;
 mod mutated;

@@ -41,7 +41,7 @@ fn what_runs_is_what_was_approved() {
     let (n_loaded, n_refused) = while_swapped(&folder, || {
         let (mut n_loaded, mut n_refused) = (0, 0);
         for race in 0..n {
-            match bench.host.load_pinned(&folder, &version.pin()) {
+            match bench.host.load_installed(&folder, &version.consent()) {
                 Ok(info) => {
                     assert_eq!(info.module_sha256, version.module_sha256, "race {race}");
                     assert_eq!(bench.call("kettle.run").unwrap(), "1.0.0", "race {race}: other bytes run");

@@ -25,10 +25,11 @@ impl Hub {
 
     /// `null` where no hub runs.
     fn state(&self, name: &str) -> serde_json::Value {
-        let state = |rows: &Vec<SkillRow>| {
-            rows.iter().find(|row| row.name == name).map_or("not_loaded".to_owned(), |row| row.state.clone())
-        };
-        self.0.as_ref().map_or(serde_json::Value::Null, |rows| serde_json::json!(state(rows)))
+        let Some(rows) = &self.0 else { return serde_json::Value::Null };
+        match rows.iter().find(|row| row.name == name) {
+            Some(row) => serde_json::json!(row.state),
+            None => serde_json::json!("not_loaded"),
+        }
     }
 }
 
@@ -86,7 +87,7 @@ pub async fn info(session: &Session, name: &str) -> anyhow::Result<ExitCode> {
             println!("  {key:<14} {text}");
         }
     }
-    println!("{}", sheet::permissions(&requested).join("\n"));
+    println!("{}", sheet::permissions("It", &requested).join("\n"));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -3,6 +3,7 @@
 
 use loqa_skills::Package;
 use loqa_skills::permission::{Permission, Requested, ScopeKind, ScopeValue, Tier};
+use loqa_skills::scope::tier_in;
 
 /// Longest foreign text that is shown. Chosen: fits two lines of a terminal.
 const MAX_CHARS: usize = 160;
@@ -19,21 +20,21 @@ pub fn text(package: &Package) -> String {
     });
     let tools = manifest.tools.iter().map(|tool| tool.name.as_str()).collect::<Vec<_>>().join(", ");
     lines.push(format!("  tools: {}", if tools.is_empty() { "none" } else { &tools }));
-    lines.extend(permissions(&manifest.permissions));
+    lines.extend(permissions("If you install it, it", &manifest.permissions));
     lines.join("\n")
 }
 
-/// The sheet's lines about permissions, by how much they can hurt.
-pub fn permissions(requested: &[Requested]) -> Vec<String> {
+/// The sheet's lines about permissions, the worst first; `heading` begins the sentences.
+pub fn permissions(heading: &str, requested: &[Requested]) -> Vec<String> {
     if requested.is_empty() {
         return vec!["  It asks for no permission.".to_owned()];
     }
     let mut requested: Vec<&Requested> = requested.iter().collect();
-    requested.sort_by_key(|requested| std::cmp::Reverse(requested.permission.tier()));
-    let mut lines = vec!["  If you install it, it".to_owned()];
+    requested.sort_by_key(|requested| std::cmp::Reverse(tier_of(requested)));
+    let mut lines = vec![format!("  {heading}")];
     for requested in requested {
         let permission = requested.permission;
-        lines.push(format!("  - {} ({permission}, {})", sentence(permission), tier(permission.tier())));
+        lines.push(format!("  - {} ({permission}, {})", sentence(permission), tier(tier_of(requested))));
         let scope = scope(requested);
         if !scope.is_empty() {
             lines.push(format!("      {scope}"));
@@ -62,11 +63,16 @@ pub fn json(requested: &[Requested]) -> Vec<serde_json::Value> {
                 })
                 .collect();
             serde_json::json!({
-                "permission": permission.as_str(), "tier": format!("{:?}", permission.tier()),
+                "permission": permission.as_str(), "tier": format!("{:?}", tier_of(requested)),
                 "sentence": sentence(permission), "scope": scope, "reason": requested.reason,
             })
         })
         .collect()
+}
+
+/// A wildcard makes some permissions worse than they are by themselves.
+fn tier_of(requested: &Requested) -> Tier {
+    tier_in(requested.permission, &requested.scope)
 }
 
 /// Foreign text: quoted, short, and without anything that moves or hides letters.

@@ -93,7 +93,7 @@ impl Upgrade {
             for line in lines(differences) {
                 println!("  - {line}");
             }
-            println!("{}", sheet::permissions(requested).join("\n"));
+            println!("{}", sheet::permissions("With your yes it", requested).join("\n"));
         }
         Ok(self.yes || is_agreed("Use it?")?)
     }
