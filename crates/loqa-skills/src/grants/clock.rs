@@ -26,7 +26,14 @@ pub(crate) struct GrantClock {
 struct State {
     now_ms: i64,
     steady_ms: i64,
+    /// As the database has it.
+    written: Option<Reading>,
 }
+
+/// A reading is written at least so often. Chosen: what a crash can cost is far below 90 days.
+const WRITE_EVERY_MS: i64 = 3_600 * 1_000;
+/// A wall clock that went back by more was set. Chosen: far above what NTP slews.
+const SET_BACK_MS: i64 = 2_000;
 
 impl GrantClock {
     /// Goes on from what was written last.
@@ -39,7 +46,7 @@ impl GrantClock {
             Some(last) => last.now_ms.saturating_add(wall_ms.saturating_sub(last.wall_ms).max(0)),
         };
         let steady_ms = clock.steady_ms();
-        Self { clock, state: Mutex::new(State { now_ms, steady_ms }) }
+        Self { clock, state: Mutex::new(State { now_ms, steady_ms, written: last }) }
     }
 
     pub(crate) fn now_ms(&self) -> i64 {
@@ -57,5 +64,23 @@ impl GrantClock {
         state.steady_ms = steady_ms.max(state.steady_ms);
         state.now_ms = state.now_ms.saturating_add(passed).max(wall_ms);
         Reading { now_ms: state.now_ms, wall_ms }
+    }
+
+    /// The reading to write, if it is time or the wall clock was set back: what was written
+    /// before would count too little after a restart.
+    pub(crate) fn due(&self) -> Option<Reading> {
+        let reading = self.reading();
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = state.written.is_none_or(|written| {
+            let behind = |reading: Reading| reading.now_ms.saturating_sub(reading.wall_ms);
+            reading.now_ms.saturating_sub(written.now_ms) >= WRITE_EVERY_MS
+                || behind(reading) > behind(written).saturating_add(SET_BACK_MS)
+        });
+        is_due.then_some(reading)
+    }
+
+    /// The database has it.
+    pub(crate) fn is_written(&self, reading: Reading) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).written = Some(reading);
     }
 }

@@ -13,6 +13,16 @@ use std::time::Duration;
 /// Generous, because the machine may be busy; the tests of time limits bring their own.
 pub const BUDGET: Duration = Duration::from_secs(10);
 
+/// Wall time at which benches begin.
+pub const BENCH_START: i64 = 1_767_268_800_000;
+
+/// A folder in memory where there is one: the databases of these tests are written
+/// thousands of times, and none of them tests the disk.
+pub fn fast_folder() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
+}
+
 /// Moved by the test.
 #[derive(Debug, Default)]
 pub struct TestClock {
@@ -128,7 +138,7 @@ pub struct Bench {
 
 impl Bench {
     pub fn new() -> Self {
-        Self::on(tempfile::tempdir().unwrap(), TestClock::at(1_767_268_800_000))
+        Self::on(tempfile::tempdir().unwrap(), TestClock::at(BENCH_START))
     }
 
     fn on(folder: tempfile::TempDir, clock: Arc<TestClock>) -> Self {
