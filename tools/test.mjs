@@ -8,6 +8,7 @@ import { CARGO_DENY, provideCargoDeny } from "./setup/cargo-deny.mjs";
 import { prepare } from "./setup/prepare.mjs";
 import { ROOT } from "./setup/paths.mjs";
 import { passThrough } from "./setup/run.mjs";
+import { provideVirtualSound } from "./setup/sound.mjs";
 
 const SKILLS = ["--manifest-path", join("skills", "Cargo.toml")];
 // A licence on the list that only one of the two workspaces uses is no fault.
@@ -48,7 +49,8 @@ async function main(words) {
   const results = [];
   const env = await prepare();
   const tools = env && wanted.some(([, program]) => program === CARGO_DENY) ? await provideCargoDeny(env) : true;
-  results.push({ name: "set-up", ok: env !== null && tools, seconds: secondsSince(started) });
+  const sound = env && wanted.some(([name]) => name === "tests") ? await provideVirtualSound(env) : true;
+  results.push({ name: "set-up", ok: env !== null && tools && sound, seconds: secondsSince(started) });
   for (const [name, program, args] of env ? wanted : []) {
     process.stdout.write(`\n== ${name}: ${[program === process.execPath ? "node" : program, ...args].join(" ")}\n`);
     const begin = Date.now();

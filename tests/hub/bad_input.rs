@@ -200,3 +200,58 @@ fn a_full_disk_is_said_plainly() {
     );
     assert!(!stderr.contains("panicked"), "{stderr}");
 }
+
+#[test]
+fn a_disk_that_fills_up_meanwhile_stops_what_must_be_kept_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = folder.path().join("disk");
+    std::fs::create_dir(&disk).unwrap();
+    // Each answer is one line; `fill` takes every byte that is left.
+    let script = format!(
+        r#"
+        mount -t tmpfs -o size=8m none '{disk}' || exit 90
+        loqa='{program}'
+        "$loqa" serve --json --silent --set privacy.keep=turns --set stt.enabled=false --set tts.enabled=false \
+            > '{folder}/ready' 2> '{folder}/stderr' &
+        hub=$!
+        for _ in $(seq 600); do test -s '{folder}/ready' && break; sleep 0.1; done
+        ask() {{ "$loqa" ask --json "$1" 2> /dev/null | tail -n 1; }}
+        ask 'set a tea timer for one hour'
+        dd if=/dev/zero of='{disk}/fill' bs=4k 2> /dev/null
+        ask 'set a pizza timer for two hours'
+        ask 'set a pizza timer for two hours'
+        rm '{disk}/fill'
+        ask 'set a cake timer for three hours'
+        ask 'list my timers'
+        kill "$hub" && wait "$hub"
+        echo "ended with $?"
+        "#,
+        disk = disk.display(),
+        folder = folder.path().display(),
+        program = loqa_tests::program("loqa").display(),
+    );
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--map-root-user", "--mount", "sh", "-c", &script]).current_dir(repository());
+    for (name, value) in loqa_command(&disk.join("data")).get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    let output = command.output().unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    let stderr = std::fs::read_to_string(folder.path().join("stderr")).unwrap();
+    let lines: Vec<&str> = stdout.lines().collect();
+    assert_eq!(lines.len(), 6, "{stdout}\n{stderr}");
+    let answers: Vec<serde_json::Value> = lines[..5].iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let is_done = |answer: &serde_json::Value| answer["failure"].is_null() && answer["error"].is_null();
+    assert!(is_done(&answers[0]), "{stdout}");
+    for full in &answers[1..3] {
+        assert!(!is_done(full), "a timer that cannot be kept is not promised: {stdout}");
+    }
+    assert!(is_done(&answers[3]), "it goes on without a restart: {stdout}\n{stderr}");
+    let reply = answers[4]["reply"].as_str().unwrap();
+    assert!(reply.contains("tea") && reply.contains("cake") && !reply.contains("pizza"), "{reply}");
+    assert_eq!(lines[5], "ended with 0", "{stderr}");
+    assert!(!stderr.contains("panicked"), "{stderr}");
+}

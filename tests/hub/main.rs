@@ -5,5 +5,8 @@
 
 mod bad_input;
 mod crashes;
+mod devices;
+mod evaluation;
 mod remote_model;
+mod traces;
 mod turns;

@@ -5,6 +5,7 @@ pub mod bench;
 pub mod config;
 pub mod demo;
 pub mod doctor;
+pub mod eval;
 pub mod models;
 pub mod nodes;
 pub mod serve;

@@ -58,6 +58,8 @@ enum Command {
     },
     /// Check every part of the installation and say what to do.
     Doctor,
+    /// Measure how well a model hears, plans or speaks, on your own examples.
+    Eval(command::eval::Eval),
     /// Measure.
     Bench {
         #[command(subcommand)]
@@ -120,6 +122,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Models { action } => command::models::run(&session, &action),
             Command::Config { action } => command::config::run(&session, &action),
             Command::Doctor => command::doctor::run(&session).await,
+            Command::Eval(eval) => eval.run(session).await,
             Command::Bench { what } => command::bench::run(session, what).await,
         }
     });

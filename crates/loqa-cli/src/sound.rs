@@ -23,9 +23,14 @@ impl Clip {
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let samples =
             wav::read_speech(path).map_err(|e| crate::BadArguments(format!("{:#}", anyhow::Error::from(e))))?;
+        Ok(Self::of(samples))
+    }
+
+    /// Speech at [`INPUT_SAMPLE_RATE`].
+    pub fn of(samples: Vec<i16>) -> Self {
         let mut vad = Vad::default();
         let frames = samples.chunks(INPUT_FRAME_SAMPLES).map(|frame| (frame.to_vec(), vad.is_voiced(frame))).collect();
-        Ok(Self { frames, samples: samples.len() })
+        Self { frames, samples: samples.len() }
     }
 
     /// Its length.

@@ -17,7 +17,7 @@ use loqa_bus::{Bus, BusServer, Permissions, ServerOptions};
 use loqa_protocol::client::{AskReply, AskRequest, NodeInfo, TurnReport};
 use loqa_protocol::engine::EngineKind;
 use loqa_protocol::tts::TtsRequest;
-use loqa_protocol::{ErrorCode, Failure, Hop, SessionId, ToolOutcome, TurnClass, TurnId, WorkId, subject};
+use loqa_protocol::{ErrorCode, Failure, Hop, SessionId, ToolOutcome, ToolSpec, TurnClass, TurnId, WorkId, subject};
 use loqa_skills::{Effects, SkillEvent, SkillHost, SkillHostOptions, SystemClock, Taint};
 use loqa_turn::intent::IntentIndex;
 use loqa_turn::state::{Deadlines, TurnSettings};
@@ -158,8 +158,7 @@ impl Hub {
             recorder,
             voice: Arc::new(voice),
         };
-        let answering =
-            consent::serve(Arc::clone(&context.prompts), Arc::clone(&context.skills), bus.clone());
+        let answering = consent::serve(Arc::clone(&context.prompts), Arc::clone(&context.skills), bus.clone());
         let inner = Arc::new(Inner {
             context,
             sessions: Mutex::default(),
@@ -256,6 +255,17 @@ impl Hub {
         &self.inner.context.recorder
     }
 
+    /// A way to the engines with no worker chosen yet.
+    pub(crate) fn fresh_reach(&self) -> Reach {
+        Reach { pins: Pins::default(), ..self.inner.context.reach.clone() }
+    }
+
+    /// The tools that skills offer.
+    #[must_use]
+    pub fn tools(&self) -> Vec<ToolSpec> {
+        self.inner.context.tools.to_vec()
+    }
+
     /// Has a text spoken outside of a turn, as a skill's announcement is.
     pub async fn announce(&self, text: &str) {
         let _ = self.inner.announcements.send(text.to_owned()).await;
@@ -350,6 +360,7 @@ fn unfit_text(text: &str) -> Option<Failure> {
 
 fn engine_specs(config: &Config, paths: &Paths, catalog: &Catalog) -> anyhow::Result<Vec<EngineSpec>> {
     let mut specs = Vec::new();
+    let otlp_endpoint = config.text_if_set("telemetry.otlp_endpoint").map(str::to_owned);
     let threads = |key: &str| -> Map<String, Value> {
         let threads = config.integer(key);
         (threads > 0).then(|| ("threads".to_owned(), Value::from(threads))).into_iter().collect()
@@ -363,6 +374,7 @@ fn engine_specs(config: &Config, paths: &Paths, catalog: &Catalog) -> anyhow::Re
             model_path: model.path,
             program: paths.program("loqa-stt"),
             settings: threads("stt.threads"),
+            otlp_endpoint: otlp_endpoint.clone(),
         });
     }
     if let Some(endpoint) = config.text_if_set("llm.endpoint") {
@@ -379,6 +391,7 @@ fn engine_specs(config: &Config, paths: &Paths, catalog: &Catalog) -> anyhow::Re
                 .map(|(key, value)| (key.to_owned(), Value::from(value)))
                 .into_iter()
                 .collect(),
+            otlp_endpoint: otlp_endpoint.clone(),
         });
     }
     for name in config.list("llm.models") {
@@ -390,6 +403,7 @@ fn engine_specs(config: &Config, paths: &Paths, catalog: &Catalog) -> anyhow::Re
             model_path: model.path,
             program: paths.program("loqa-llm"),
             settings: threads("llm.threads"),
+            otlp_endpoint: otlp_endpoint.clone(),
         });
     }
     if config.bool("tts.enabled") {
@@ -407,6 +421,7 @@ fn engine_specs(config: &Config, paths: &Paths, catalog: &Catalog) -> anyhow::Re
             model_path: model.path,
             program: paths.program("loqa-tts"),
             settings,
+            otlp_endpoint,
         });
     }
     Ok(specs)

@@ -8,6 +8,7 @@
 
 pub mod config;
 pub mod consent;
+pub mod direct;
 pub mod hub;
 pub mod models;
 pub mod paths;

@@ -35,6 +35,8 @@ pub struct EngineSpec {
     pub program: PathBuf,
     /// Engine-specific settings for the boot line.
     pub settings: Map<String, Value>,
+    /// Where its spans go, so that a turn is one trace across processes.
+    pub otlp_endpoint: Option<String>,
 }
 
 /// State of one supervised engine.
@@ -199,6 +201,9 @@ async fn run_once(
     };
     let mut command = CommandWrap::with_new(&spec.program, |command| {
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        if let Some(endpoint) = &spec.otlp_endpoint {
+            command.env(loqa_telemetry::OTLP_VARIABLE, endpoint);
+        }
     });
     command.wrap(KillOnDrop);
     #[cfg(unix)]

@@ -341,9 +341,7 @@ impl Gate {
             _ => None,
         };
         let limits = limits(request, &declared.scope, granted_scope);
-        let fits = |take| {
-            self.rates.fits(&actor.skill, permission, request.usage.tokens, limits, request.now_ms, take)
-        };
+        let fits = |take| self.rates.fits(&actor.skill, permission, request.usage.tokens, limits, request.now_ms, take);
         if !fits(false) {
             return Err(Reason::RateExceeded);
         }
@@ -364,9 +362,8 @@ impl Gate {
     fn standing(&self, request: &Request<'_>, considered: &Considered<'_>) -> Result<Standing, Reason> {
         let (actor, permission) = (request.actor, request.permission);
         let session = actor.turn.as_ref().map(|(session, _)| session);
-        let standing = self.grants.standing(&actor.skill, &actor.digest, permission, session, |scope| {
-            considered.is_within(scope)
-        });
+        let standing =
+            self.grants.standing(&actor.skill, &actor.digest, permission, session, |scope| considered.is_within(scope));
         if standing == Standing::Never {
             return Err(Reason::Never);
         }
@@ -514,10 +511,9 @@ fn refused(actor: &Actor, error: &GrantError) -> Reason {
     tracing::error!(skill = actor.skill, %error, "a grant cannot be changed, so the call is denied");
     match error {
         GrantError::Audit(_) => Reason::AuditFailed,
-        GrantError::Store(_)
-        | GrantError::Policy { .. }
-        | GrantError::Unknown { .. }
-        | GrantError::NotAsked { .. } => Reason::StoreFailed,
+        GrantError::Store(_) | GrantError::Policy { .. } | GrantError::Unknown { .. } | GrantError::NotAsked { .. } => {
+            Reason::StoreFailed
+        }
     }
 }
 

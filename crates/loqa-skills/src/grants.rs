@@ -489,12 +489,7 @@ impl Grants {
 
     /// Ends everything in force that `concerns` picks. Ends are recorded after they happened:
     /// a full disk must not keep a permission alive.
-    fn end_where(
-        &self,
-        how: Ended,
-        by: Grantor,
-        concerns: impl Fn(&Grant) -> bool,
-    ) -> Result<Vec<Grant>, GrantError> {
+    fn end_where(&self, how: Ended, by: Grantor, concerns: impl Fn(&Grant) -> bool) -> Result<Vec<Grant>, GrantError> {
         let mut store = self.store();
         let ended = {
             let memory = self.memory.read().unwrap_or_else(PoisonError::into_inner);
@@ -560,9 +555,7 @@ impl Memory {
     fn end(&mut self, ended: &[Grant]) {
         for over in ended {
             let Some(grants) = self.grants.get_mut(&over.skill) else { continue };
-            grants.retain(|grant| {
-                grant.id != over.id && (grant.ended.is_none() || !store::is_same_place(grant, over))
-            });
+            grants.retain(|grant| grant.id != over.id && (grant.ended.is_none() || !store::is_same_place(grant, over)));
             grants.push(over.clone());
         }
     }

@@ -220,8 +220,7 @@ impl SkillHost {
         by: Grantor,
     ) -> Result<Grant, GrantError> {
         let loaded = self.skill(skill).ok_or_else(|| GrantError::Unknown { skill: skill.to_owned() })?;
-        let new =
-            NewGrant::by_manifest(&loaded.manifest, &loaded.code_digest, permission, narrower, lifetime, by)?;
+        let new = NewGrant::by_manifest(&loaded.manifest, &loaded.code_digest, permission, narrower, lifetime, by)?;
         self.grants().grant(new)
     }
 

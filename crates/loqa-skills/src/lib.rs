@@ -27,8 +27,8 @@ mod store;
 pub mod taint;
 mod watchdog;
 
-pub use control::CallControl;
 pub use clock::{Clock, SystemClock};
+pub use control::CallControl;
 pub use host::{DueTimer, Effects, Invocation, SkillEvent, SkillHost, SkillHostOptions};
 pub use host_call::HostFunction;
 pub use manifest::{Manifest, ManifestFaults, TIMER_ELAPSED};

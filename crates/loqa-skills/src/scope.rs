@@ -57,9 +57,10 @@ impl<'a> Considered<'a> {
             }
             Permission::SecretUse => {
                 usage.secret.is_some_and(|secret| scope.text("name") == Some(secret))
-                    && self.target.as_ref().is_some_and(|target| {
-                        scope.text("origin").is_some_and(|origin| web::is_origin(origin, target))
-                    })
+                    && self
+                        .target
+                        .as_ref()
+                        .is_some_and(|target| scope.text("origin").is_some_and(|origin| web::is_origin(origin, target)))
             }
             Permission::TranscriptRead => is_level_within(usage.level, scope.text("level"), transcript_rank),
             Permission::EventStoreRead => is_level_within(usage.level, scope.text("level"), event_store_rank),
@@ -111,9 +112,7 @@ impl<'a> Considered<'a> {
             Permission::DeviceControl => usage.entity.map(str::to_owned),
             Permission::TranscriptRead | Permission::EventStoreRead => usage.level.map(str::to_owned),
             Permission::NativeExec => usage.profile.map(str::to_owned),
-            Permission::MessageSend | Permission::DataDelete => {
-                Some(format!("{} recipients", usage.recipients.len()))
-            }
+            Permission::MessageSend | Permission::DataDelete => Some(format!("{} recipients", usage.recipients.len())),
             _ => usage.topic.map(str::to_owned),
         }
     }

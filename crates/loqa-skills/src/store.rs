@@ -19,7 +19,8 @@ const BUSY: Duration = Duration::from_millis(200);
 pub(crate) const MAX_ATTEMPTS: i64 = 3;
 
 /// Each entry brings the file from its index to the next version, in one transaction.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE kv (
         skill TEXT NOT NULL,
         key TEXT NOT NULL,
@@ -38,7 +39,9 @@ const MIGRATIONS: &[&str] = &["
         PRIMARY KEY (skill, id)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX timer_due ON timer (due_ms) WHERE firing = 0;
-", crate::grants::store::MIGRATION];
+",
+    crate::grants::store::MIGRATION,
+];
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -284,8 +287,7 @@ fn sizes(store: &Store, skill: &str) -> Result<BTreeMap<String, u64>, StoreError
 /// Opens the file, made or brought to the newest version if need be.
 pub(crate) fn open_connection(data_dir: &Path) -> Result<Connection, StoreError> {
     let path = data_dir.join(FILE_NAME);
-    create_private(data_dir, &path)
-        .map_err(|source| StoreError::Open { path: path.display().to_string(), source })?;
+    create_private(data_dir, &path).map_err(|source| StoreError::Open { path: path.display().to_string(), source })?;
     let mut connection = Connection::open(&path)?;
     connection.busy_timeout(BUSY)?;
     // The mode comes back as a row.

@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "a command-line program")]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on may stop"))]
 
+mod evaluate;
 mod metadata;
 mod models;
 mod skills;
@@ -35,6 +36,8 @@ enum Command {
         #[arg(long)]
         update: bool,
     },
+    /// Measure the starter models and write models/EVALUATION.md.
+    Evaluate,
 }
 
 fn main() -> ExitCode {
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Skills => skills::run(&root),
         Command::Tidy => tidy::run(&root),
+        Command::Evaluate => evaluate::run(&root),
         Command::Models { update } => models::run(&root, update),
     };
     match result {

@@ -1,6 +1,6 @@
 //! What an installation, an upgrade and a removal do to the grants of a skill.
 
-use crate::grants::{Ended, GrantError, Grant, Grantor, Grants, Lifetime, NewGrant, record};
+use crate::grants::{Ended, Grant, GrantError, Grantor, Grants, Lifetime, NewGrant, record};
 use crate::manifest::Manifest;
 use crate::permission::{Permission, Requested, Tier};
 use crate::scope::tier_in;
@@ -133,8 +133,11 @@ impl Grants {
 
     fn has_never(&self, skill: &str, permission: Permission) -> bool {
         let memory = self.memory.read().unwrap_or_else(PoisonError::into_inner);
-        memory.grants.get(skill).into_iter().flatten().any(|grant| {
-            grant.permission == permission && grant.ended.is_none() && grant.lifetime == Lifetime::Never
-        })
+        memory
+            .grants
+            .get(skill)
+            .into_iter()
+            .flatten()
+            .any(|grant| grant.permission == permission && grant.ended.is_none() && grant.lifetime == Lifetime::Never)
     }
 }

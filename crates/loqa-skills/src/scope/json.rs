@@ -64,9 +64,13 @@ impl Scope {
                 .ok_or_else(|| ScopeFault(format!("`{}` is no scope; write key=value", word.escape_debug())))?;
             let (_, kind) = key_of(permission, name)?;
             let value = match kind {
-                ScopeKind::Limit { .. } => value.parse::<u64>().map(Value::from).map_err(|_| misfit(permission, name, kind))?,
+                ScopeKind::Limit { .. } => {
+                    value.parse::<u64>().map(Value::from).map_err(|_| misfit(permission, name, kind))?
+                }
                 ScopeKind::Text => Value::from(value),
-                ScopeKind::Flag => value.parse::<bool>().map(Value::from).map_err(|_| misfit(permission, name, kind))?,
+                ScopeKind::Flag => {
+                    value.parse::<bool>().map(Value::from).map_err(|_| misfit(permission, name, kind))?
+                }
                 ScopeKind::Texts => {
                     let mut texts = match map.remove(name) {
                         Some(Value::Array(texts)) => texts,

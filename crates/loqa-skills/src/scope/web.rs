@@ -186,8 +186,7 @@ fn plain_path(path: &str) -> Option<String> {
     }
     plain.push_str(rest);
     // Some servers drop what follows a semicolon, so `..;x` is a dot segment to them.
-    let hides_dots =
-        plain.split('/').any(|segment| matches!(segment.split(';').next(), Some("." | "..")) );
+    let hides_dots = plain.split('/').any(|segment| matches!(segment.split(';').next(), Some("." | "..")));
     (!hides_dots).then_some(plain)
 }
 

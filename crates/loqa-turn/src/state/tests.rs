@@ -638,7 +638,9 @@ fn a_question_to_the_person_stops_the_clocks_and_has_an_end_itself() {
                 turn_ended {"class":"intent","end":"completed"}
         "#]],
     );
-    check("text set a timer for 5 minutes\n+1000 ask\nspoken 0\nsound\n+20000 asked\ndeadline", expect![[r#"
+    check(
+        "text set a timer for 5 minutes\n+1000 ask\nspoken 0\nsound\n+20000 asked\ndeadline",
+        expect![[r#"
         0 text set a timer for 5 minutes
             turn_started {"source":"text"}
             transcript_final {"confidence":1.0,"text":"set a timer for 5 minutes"}
@@ -658,9 +660,12 @@ fn a_question_to_the_person_stops_the_clocks_and_has_an_end_itself() {
             speaking_started {"text":"Sorry, I don't know whether that worked."}
             SPEAK 1: "Sorry, I don't know whether that worked."
             SPEECH COMPLETE
-    "#]]);
+    "#]],
+    );
     // Nobody answers, and nobody says that the question is over.
-    check("text set a timer for 5 minutes\nask\nspoken 0\nsound\ndeadline\nspoken 1\nfinished", expect![[r#"
+    check(
+        "text set a timer for 5 minutes\nask\nspoken 0\nsound\ndeadline\nspoken 1\nfinished",
+        expect![[r#"
         0 text set a timer for 5 minutes
             turn_started {"source":"text"}
             transcript_final {"confidence":1.0,"text":"set a timer for 5 minutes"}
@@ -684,7 +689,8 @@ fn a_question_to_the_person_stops_the_clocks_and_has_an_end_itself() {
             speaking_finished
             turn_failed {"failure":{"code":"deadline_exceeded","hop":"skill","message":"the answer to a question took longer than 90000 ms"}}
             turn_ended {"class":"intent","end":"failed"}
-    "#]]);
+    "#]],
+    );
     // All questions together have one time; a question outside of a tool's call is none.
     check(
         "text set a timer for 5 minutes\nask\nspoken 0\nsound\n+60000 asked\nask\ndeadline\nspoken 1\nfinished\nask",
@@ -717,7 +723,9 @@ fn a_question_to_the_person_stops_the_clocks_and_has_an_end_itself() {
             90000 ask
         "#]],
     );
-    check("text set a timer for 5 minutes\nask\nspoken 0\nsound\n+60000 cancel", expect![[r#"
+    check(
+        "text set a timer for 5 minutes\nask\nspoken 0\nsound\n+60000 cancel",
+        expect![[r#"
         0 text set a timer for 5 minutes
             turn_started {"source":"text"}
             transcript_final {"confidence":1.0,"text":"set a timer for 5 minutes"}
@@ -734,7 +742,8 @@ fn a_question_to_the_person_stops_the_clocks_and_has_an_end_itself() {
             CANCEL skill
             STOP SPEAKING
             turn_ended {"class":"intent","end":"cancelled"}
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
