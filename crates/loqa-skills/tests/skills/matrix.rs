@@ -19,6 +19,36 @@ const DAY_MS: i64 = 24 * 3_600 * 1_000;
 /// The goal: at least so many cells.
 const MIN_CELLS: usize = 5_000;
 
+/// Something that passes the gate: a host function, or an operation of the host itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Operation {
+    name: &'static str,
+    permission: Permission,
+    reach: Reach,
+    /// It opens a house.
+    is_critical: bool,
+}
+
+/// Every host function, and what the host does for native skills and by itself: each
+/// permission that no function uses, and a device that opens a house.
+fn operations() -> Vec<Operation> {
+    let functions = HostFunction::ALL.iter().map(|function| Operation {
+        name: function.name(),
+        permission: function.permission(),
+        reach: function.reach(),
+        is_critical: false,
+    });
+    let mut all = functions.collect::<Vec<_>>();
+    for &permission in Permission::ALL {
+        if !all.iter().any(|operation| operation.permission == permission) {
+            all.push(Operation { name: permission.as_str(), permission, reach: Reach::Outside, is_critical: false });
+        }
+    }
+    let permission = Permission::DeviceControl;
+    all.push(Operation { name: "garage door", permission, reach: Reach::Outside, is_critical: true });
+    all
+}
+
 /// How far a use reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Extent {
@@ -88,6 +118,8 @@ const ANSWERS: &[Answer] =
 /// What the test knows of a permission by itself.
 struct Facts {
     tier: Tier,
+    /// Whether a grant ahead of the use makes a difference.
+    is_granted_ahead: bool,
     /// Whether the manifest leaves the destination open.
     is_chosen: bool,
     manifest: Scope,
@@ -107,8 +139,13 @@ fn limit(key: &'static str, values: [u64; 3]) -> [Scope; 3] {
     values.map(|value| Scope::default().with(key, ScopeValue::Limit(value)))
 }
 
+fn facts(operation: Operation) -> Facts {
+    let facts = facts_of(operation.permission);
+    if operation.is_critical { Facts { tier: Tier::T3, ..facts } } else { facts }
+}
+
 /// Every permission needs a row: no wildcard here.
-fn facts(permission: Permission) -> Facts {
+fn facts_of(permission: Permission) -> Facts {
     let none = Scope::default;
     let (tier, is_chosen, [manifest, narrower, wider]) = match permission {
         Permission::LogWrite => (Tier::T0, false, limit("max_bytes", [100, 10, 1_000])),
@@ -156,7 +193,7 @@ fn facts(permission: Permission) -> Facts {
         Permission::NativeExec => (Tier::T2, false, [(); 3].map(|()| text(none(), "profile", "in"))),
         Permission::AudioCapture => (Tier::T4, false, [none(), none(), none()]),
     };
-    Facts { tier, is_chosen, manifest, narrower, wider }
+    Facts { tier, is_granted_ahead: tier < Tier::T3, is_chosen, manifest, narrower, wider }
 }
 
 /// A use of that extent; `None` where a permission has no such use.
@@ -244,8 +281,8 @@ fn expected(facts: &Facts, is_offered: bool, state: State, answer: Answer, is_fo
     let may_be_asked_for = facts.tier >= Tier::T2 || has_run_out;
     let is_within = match extent {
         Extent::Inside => true,
-        // T3 is never granted ahead, so there is no narrower grant of it.
-        Extent::BeyondGrant => state != State::Narrower || facts.tier == Tier::T3,
+        // What is never granted ahead has no narrower grant.
+        Extent::BeyondGrant => state != State::Narrower || !facts.is_granted_ahead,
         Extent::BeyondManifest | Extent::Unnamed => false,
     };
     if !is_within || !(is_held || may_be_asked_for) {
@@ -324,7 +361,7 @@ impl World {
 
 #[derive(Debug, Clone)]
 struct Cell {
-    function: HostFunction,
+    operation: Operation,
     extent: Extent,
     answer: Answer,
     taint: Taint,
@@ -350,8 +387,8 @@ fn actor(cell: &Cell, gate: &Gate, invocation: u64) -> Actor {
 }
 
 fn decide(world: &World, cell: &Cell, actor: &Actor, is_declared: bool, taint: &Taint) -> bool {
-    let permission = cell.function.permission();
-    let facts = facts(permission);
+    let permission = cell.operation.permission;
+    let facts = facts(cell.operation);
     let declared = if is_declared {
         vec![Requested { permission, scope: facts.manifest.clone(), reason: "for tests".into() }]
     } else {
@@ -359,13 +396,14 @@ fn decide(world: &World, cell: &Cell, actor: &Actor, is_declared: bool, taint: &
     };
     let people = [vec!["in".to_owned()], vec!["mid".to_owned()], vec!["far".to_owned()]];
     let usage = usage(permission, cell.extent, &people).unwrap();
+    let usage = Usage { is_critical: cell.operation.is_critical, ..usage };
     let request = Request {
         actor,
         declared: &declared,
-        operation: cell.function.name(),
+        operation: cell.operation.name,
         permission,
         usage,
-        reach: cell.function.reach(),
+        reach: cell.operation.reach,
         taint,
         now_ms: world.clock.wall_ms(),
     };
@@ -375,7 +413,7 @@ fn decide(world: &World, cell: &Cell, actor: &Actor, is_declared: bool, taint: &
 /// Brings the grants of all cells of a state into that state.
 fn prepare(world: &mut World, state: State, cells: &[Cell]) {
     let give = |world: &World, cell: &Cell, digest: &str, skill: &str, scope: Scope, lifetime: Lifetime| {
-        let permission = cell.function.permission();
+        let permission = cell.operation.permission;
         let new = NewGrant {
             skill: skill.to_owned(),
             digest: digest.to_owned(),
@@ -391,7 +429,7 @@ fn prepare(world: &mut World, state: State, cells: &[Cell]) {
         assert_eq!(given.is_ok(), may_be_given, "{permission} {lifetime:?}: {given:?}");
     };
     for cell in cells {
-        let facts = facts(cell.function.permission());
+        let facts = facts(cell.operation);
         let manifest = || facts.manifest.clone();
         let always = |world: &World| give(world, cell, "code", &cell.skill, manifest(), Lifetime::Always);
         match state {
@@ -406,7 +444,7 @@ fn prepare(world: &mut World, state: State, cells: &[Cell]) {
             State::RevokedBefore => {
                 always(world);
                 let grants = world.gate.grants();
-                grants.revoke(&cell.skill, Some(cell.function.permission()), Grantor::Operator).unwrap();
+                grants.revoke(&cell.skill, Some(cell.operation.permission), Grantor::Operator).unwrap();
             }
             State::ThisSession | State::SessionAfterRestart => {
                 give(world, cell, "code", &cell.skill, manifest(), Lifetime::Session(session(1)));
@@ -418,10 +456,10 @@ fn prepare(world: &mut World, state: State, cells: &[Cell]) {
             State::Never => give(world, cell, "code", &cell.skill, manifest(), Lifetime::Never),
             State::NeverThenAlways => {
                 give(world, cell, "code", &cell.skill, manifest(), Lifetime::Never);
-                if facts.tier == Tier::T3 {
+                if !facts.is_granted_ahead {
                     // There is nothing to grant, so only taking the `never` away helps.
                     let grants = world.gate.grants();
-                    grants.revoke(&cell.skill, Some(cell.function.permission()), Grantor::Operator).unwrap();
+                    grants.revoke(&cell.skill, Some(cell.operation.permission), Grantor::Operator).unwrap();
                 } else {
                     always(world);
                 }
@@ -430,9 +468,11 @@ fn prepare(world: &mut World, state: State, cells: &[Cell]) {
             State::OtherSkill => give(world, cell, "code", "another-skill", manifest(), Lifetime::Always),
             State::Narrower => give(world, cell, "code", &cell.skill, facts.narrower.clone(), Lifetime::Always),
             State::Wider => give(world, cell, "code", &cell.skill, facts.wider.clone(), Lifetime::Always),
+            // No manifest can ask for it.
+            State::CarriedOver if facts.tier == Tier::T4 => {}
             State::CarriedOver => {
                 give(world, cell, "old", &cell.skill, manifest(), Lifetime::Always);
-                let manifest = manifest_asking_for(&cell.skill, cell.function.permission());
+                let manifest = manifest_asking_for(&cell.skill, cell.operation.permission);
                 world.gate.grants().carry_over(&manifest, "old", "code", None).unwrap();
             }
         }
@@ -485,12 +525,12 @@ enum Fault {
     InvertedCell(usize),
     /// The gate is told that everything comes from the person.
     TaintDropped,
-    /// Another function's cells are all that there is: the last one is forgotten.
+    /// A host function is left out of the table.
     FunctionForgotten,
 }
 
 /// Runs every cell; the number of cells, and those that were decided wrong.
-fn run(fault: Fault) -> (usize, Vec<String>) {
+fn run(fault: Fault, states: &[State]) -> (usize, Vec<String>) {
     let taints = [
         Taint::user(),
         Taint::user().with(Label::Llm),
@@ -498,31 +538,31 @@ fn run(fault: Fault) -> (usize, Vec<String>) {
         Taint::user().with(Label::Llm).with(Label::Tool("other.tool".into())),
         Taint::default().with(Label::Node("kitchen".into())),
     ];
-    let functions = match fault {
-        Fault::FunctionForgotten => &HostFunction::ALL[..HostFunction::ALL.len() - 1],
-        _ => HostFunction::ALL,
-    };
+    let mut operations = operations();
+    if fault == Fault::FunctionForgotten {
+        operations.remove(0);
+    }
     let (mut n_cells, mut wrong) = (0, Vec::new());
     let mut seen = Vec::new();
-    for &state in STATES {
+    for &state in states {
         let mut cells = Vec::new();
         let people = [vec![String::new()], vec![String::new()], vec![String::new()]];
-        for &function in functions {
-            seen.push(function);
+        for &operation in &operations {
+            seen.push(operation.name);
             for extent in [Extent::Inside, Extent::BeyondGrant, Extent::BeyondManifest, Extent::Unnamed] {
-                if usage(function.permission(), extent, &people).is_none() {
+                if usage(operation.permission, extent, &people).is_none() {
                     continue;
                 }
                 for taint in &taints {
                     // Values in a turn that are not foreign differ only in name: one answer is enough.
-                    let answers = if taint.is_foreign() || facts(function.permission()).tier >= Tier::T1 {
+                    let answers = if taint.is_foreign() || facts(operation).tier >= Tier::T1 {
                         ANSWERS
                     } else {
                         &ANSWERS[..1]
                     };
                     for &answer in answers {
                         let skill = format!("s{}", cells.len());
-                        cells.push(Cell { function, extent, answer, taint: taint.clone(), skill });
+                        cells.push(Cell { operation, extent, answer, taint: taint.clone(), skill });
                     }
                 }
             }
@@ -530,9 +570,9 @@ fn run(fault: Fault) -> (usize, Vec<String>) {
         let mut world = World::new();
         prepare(&mut world, state, &cells);
         for (idx, cell) in cells.iter().enumerate() {
-            let permission = cell.function.permission();
+            let permission = cell.operation.permission;
             let mut expected = expected(
-                &facts(permission),
+                &facts(cell.operation),
                 permission.is_offered(),
                 state,
                 cell.answer,
@@ -556,7 +596,7 @@ fn run(fault: Fault) -> (usize, Vec<String>) {
             let rows = world.rows.0.lock().unwrap().clone();
             let count = |kind| rows.iter().filter(|row| **row == kind).count();
             let is_recorded = count(Kind::CallDenied) == usize::from(!is_allowed)
-                && count(Kind::CallIntent) == usize::from(is_allowed && cell.function.reach() == Reach::Outside)
+                && count(Kind::CallIntent) == usize::from(is_allowed && cell.operation.reach == Reach::Outside)
                 && count(Kind::PromptShown) == usize::from(is_asked)
                 && count(Kind::PromptAnswered) == usize::from(is_asked);
             if found != expected || !is_recorded {
@@ -566,7 +606,7 @@ fn run(fault: Fault) -> (usize, Vec<String>) {
         }
     }
     for &function in HostFunction::ALL {
-        if !seen.contains(&function) {
+        if !seen.contains(&function.name()) {
             wrong.push(format!("`{}` has no rows", function.name()));
         }
     }
@@ -575,7 +615,7 @@ fn run(fault: Fault) -> (usize, Vec<String>) {
 
 #[test]
 fn every_cell_is_decided_right_both_ways() {
-    let (n_cells, wrong) = run(Fault::None);
+    let (n_cells, wrong) = run(Fault::None, STATES);
     assert!(n_cells >= MIN_CELLS, "{n_cells} cells, at least {MIN_CELLS} are wanted");
     assert!(wrong.is_empty(), "{} of {n_cells} cells are wrong, the first:\n{}", wrong.len(), wrong[..wrong.len().min(10)].join("\n"));
     println!("permission matrix: {n_cells} cells, all right");
@@ -584,7 +624,9 @@ fn every_cell_is_decided_right_both_ways() {
 /// The control: each of these faults is seen.
 #[test]
 fn planted_faults_turn_the_matrix_red() {
-    assert_eq!(run(Fault::InvertedCell(4_321)).1.len(), 1, "one inverted cell is one wrong cell");
-    assert!(run(Fault::TaintDropped).1.len() > 100, "a gate that is not told of foreign values allows too much");
-    assert_eq!(run(Fault::FunctionForgotten).1.len(), 1, "a function without rows is named");
+    let few = &[State::Always, State::NotGranted];
+    assert!(run(Fault::None, few).1.is_empty());
+    assert_eq!(run(Fault::InvertedCell(1_234), few).1.len(), 1, "one inverted cell is one wrong cell");
+    assert!(run(Fault::TaintDropped, few).1.len() > 100, "a gate that is not told of foreign values allows too much");
+    assert_eq!(run(Fault::FunctionForgotten, few).1.len(), 1, "a function without rows is named");
 }
