@@ -33,7 +33,7 @@ pub use host::{DueTimer, Effects, Invocation, SkillEvent, SkillHost, SkillHostOp
 pub use host_call::HostFunction;
 pub use manifest::{Manifest, ManifestFaults, TIMER_ELAPSED};
 pub use permission::{Permission, Scope};
-pub use skill::{DEFAULT_BUDGET, SkillInfo, SkillState};
+pub use skill::{DEFAULT_BUDGET, SkillInfo, SkillState, identify};
 pub use store::StoreError;
 pub use taint::{Label, Taint};
 

@@ -323,6 +323,17 @@ fn describe(error: &extism::Error) -> String {
     }
 }
 
+/// The manifest of the skill in `folder`, and what its grants bind to, see [`code_digest`].
+/// Nothing is compiled.
+pub fn identify(folder: &Path) -> Result<(Manifest, String), SkillError> {
+    let manifest_path = folder.join(manifest::FILE_NAME);
+    let manifest_bytes = read_bounded(&manifest_path, manifest::MAX_BYTES)?;
+    let manifest = Manifest::parse(&manifest_path, &manifest_bytes)?;
+    let module = read_bounded(&folder.join(&manifest.module), module::MAX_MODULE_BYTES)?;
+    let digest = code_digest(&manifest_bytes, &module);
+    Ok((manifest, digest))
+}
+
 /// Reads a regular file; a link could lead out of the skill's folder.
 fn read_bounded(path: &Path, max_bytes: usize) -> Result<Vec<u8>, SkillError> {
     let failed = |source| SkillError::Read { path: PathBuf::from(path), source };
