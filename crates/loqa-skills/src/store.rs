@@ -18,7 +18,8 @@ const BUSY: Duration = Duration::from_millis(200);
 pub(crate) const MAX_ATTEMPTS: i64 = 3;
 
 /// Each entry brings the file from its index to the next version, in one transaction.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE kv (
         skill TEXT NOT NULL,
         key TEXT NOT NULL,
@@ -37,7 +38,17 @@ const MIGRATIONS: &[&str] = &["
         PRIMARY KEY (skill, id)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX timer_due ON timer (due_ms) WHERE firing = 0;
-"];
+",
+    "
+    -- Tokens of the language model that a skill has used, by day since the Unix epoch.
+    CREATE TABLE llm_use (
+        skill TEXT NOT NULL,
+        day INTEGER NOT NULL,
+        tokens INTEGER NOT NULL,
+        PRIMARY KEY (skill, day)
+    ) STRICT, WITHOUT ROWID;
+",
+];
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +115,19 @@ impl Store {
         Ok(Self { connection: Mutex::new(connection) })
     }
 
+    /// A copy of the store in that folder that is gone when it is dropped; empty without one.
+    pub(crate) fn copy_in_memory(data_dir: Option<&Path>) -> Result<Self, StoreError> {
+        let mut connection = Connection::open_in_memory()?;
+        let file = data_dir.map(|folder| folder.join(FILE_NAME)).filter(|file| file.is_file());
+        if let Some(file) = file {
+            let from = Connection::open_with_flags(file, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            let backup = rusqlite::backup::Backup::new(&from, &mut connection)?;
+            backup.run_to_completion(1_000, Duration::ZERO, None)?;
+        }
+        migrate(&mut connection)?;
+        Ok(Self { connection: Mutex::new(connection) })
+    }
+
     fn lock(&self) -> MutexGuard<'_, Connection> {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -147,6 +171,28 @@ impl Store {
     /// Moves every waiting timer, after the wall clock jumped.
     pub(crate) fn shift_timers(&self, by_ms: i64) -> Result<(), StoreError> {
         self.lock().execute("UPDATE timer SET due_ms = due_ms + ?1 WHERE firing = 0", [by_ms])?;
+        Ok(())
+    }
+
+    /// Tokens of the language model that a skill has used on that day.
+    pub(crate) fn tokens_of_day(&self, skill: &str, day: i64) -> Result<u64, StoreError> {
+        let connection = self.lock();
+        let mut statement = connection.prepare_cached("SELECT tokens FROM llm_use WHERE skill = ?1 AND day = ?2")?;
+        let tokens = statement.query_row(params![skill, day], |row| row.get::<_, i64>(0)).optional()?;
+        Ok(u64::try_from(tokens.unwrap_or(0)).unwrap_or(0))
+    }
+
+    /// Adds to what a skill has used on that day, or gives back. Not part of a call's draft: what was
+    /// used was used, also when the call fails.
+    pub(crate) fn count_tokens(&self, skill: &str, day: i64, tokens: i64) -> Result<(), StoreError> {
+        let connection = self.lock();
+        connection.execute(
+            "INSERT INTO llm_use (skill, day, tokens) VALUES (?1, ?2, max(0, ?3))
+             ON CONFLICT DO UPDATE SET tokens = max(0, tokens + ?3)",
+            params![skill, day, tokens],
+        )?;
+        // A month is enough to look back on.
+        connection.execute("DELETE FROM llm_use WHERE day < ?1", [day - 31])?;
         Ok(())
     }
 
@@ -326,6 +372,22 @@ mod tests {
         let mut draft = Draft::default();
         draft.set_value("a".into(), None);
         assert_eq!(draft.keys(&store, "s", "").unwrap(), ["b"]);
+    }
+
+    #[test]
+    fn tokens_are_counted_by_skill_and_day_and_survive_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        store.count_tokens("s", 100, 700).unwrap();
+        store.count_tokens("s", 100, -200).unwrap();
+        store.count_tokens("s", 101, 5).unwrap();
+        store.count_tokens("s", 101, -50).unwrap();
+        drop(store);
+        let store = Store::open(dir.path()).unwrap();
+        assert_eq!([100, 101, 102].map(|day| store.tokens_of_day("s", day).unwrap()), [500, 0, 0]);
+        assert_eq!(store.tokens_of_day("other", 100).unwrap(), 0);
+        store.count_tokens("s", 140, 1).unwrap();
+        assert_eq!(store.tokens_of_day("s", 100).unwrap(), 0, "old days are forgotten");
     }
 
     #[test]
