@@ -34,6 +34,7 @@ impl Permissions {
                 "loqa.work.*.*.*".to_owned(),
                 "loqa.audio.*.*".to_owned(),
                 "loqa.event.*".to_owned(),
+                "loqa.prompt.*".to_owned(),
                 subject::HUB_NONCE.to_owned(),
             ],
             subscribe: vec![
@@ -42,6 +43,8 @@ impl Permissions {
                 subject::ENGINE_HEARTBEAT.to_owned(),
                 subject::HUB_ASK.to_owned(),
                 subject::HUB_NODES.to_owned(),
+                subject::HUB_PROMPT.to_owned(),
+                subject::HUB_GRANT.to_owned(),
                 subject::HUB_NONCE.to_owned(),
                 "loqa.event.*".to_owned(),
             ],
@@ -70,12 +73,15 @@ impl Permissions {
         }
     }
 
-    /// `loqa ask`, `loqa nodes` and observers: asks the hub, listens to events.
+    /// `loqa ask`, `loqa nodes`, `loqa skill` and observers: asks the hub, listens to events,
+    /// answers questions to the person.
     #[must_use]
     pub fn operator() -> Self {
         Self {
-            publish: vec![subject::HUB_ASK.to_owned(), subject::HUB_NODES.to_owned()],
-            subscribe: vec!["loqa.event.*".to_owned()],
+            publish: [subject::HUB_ASK, subject::HUB_NODES, subject::HUB_PROMPT, subject::HUB_GRANT]
+                .map(str::to_owned)
+                .to_vec(),
+            subscribe: vec!["loqa.event.*".to_owned(), "loqa.prompt.*".to_owned()],
             responses: false,
         }
     }

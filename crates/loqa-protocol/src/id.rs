@@ -84,6 +84,14 @@ id!(
     InstanceId
 );
 
+id!(
+    /// One question to the person.
+    PromptId
+);
+
+impl PromptId {
+    const PREFIX: &str = "p-";
+}
 impl SessionId {
     const PREFIX: &str = "s-";
 }

@@ -9,6 +9,7 @@ pub mod client;
 pub mod engine;
 pub mod error;
 pub mod event;
+pub mod grant;
 pub mod header;
 pub mod id;
 pub mod latency;
@@ -20,7 +21,7 @@ pub mod tts;
 
 pub use error::{ErrorCode, Failure};
 pub use event::{TimedEvent, TurnEvent};
-pub use id::{InstanceId, SessionId, TurnId, WorkId};
+pub use id::{InstanceId, PromptId, SessionId, TurnId, WorkId};
 pub use latency::{Hop, LatencySplit, TurnClass};
 pub use tool::{ToolCall, ToolOutcome, ToolSpec};
 

@@ -1,7 +1,7 @@
 //! Every bus subject, spelled once. `docs/protocol.md` is checked against
 //! [`CATALOG`]; bus permissions are built from the same functions.
 
-use crate::id::{InstanceId, SessionId, WorkId, is_token};
+use crate::id::{InstanceId, PromptId, SessionId, WorkId, is_token};
 
 /// Engine → hub: [`crate::engine::EngineHello`], answered with [`crate::engine::HubAnswer`].
 pub const ENGINE_HELLO: &str = "loqa.engine.hello";
@@ -13,6 +13,10 @@ pub const ENGINE_HEARTBEAT: &str = "loqa.engine.heartbeat";
 pub const HUB_ASK: &str = "loqa.hub.ask";
 /// Operator → hub: empty, answered with a list of [`crate::client::NodeInfo`].
 pub const HUB_NODES: &str = "loqa.hub.nodes";
+/// Operator → hub: [`crate::grant::PromptRequest`], answered with [`crate::grant::PromptReply`].
+pub const HUB_PROMPT: &str = "loqa.hub.prompt";
+/// Operator → hub: [`crate::grant::GrantRequest`], answered with [`crate::grant::GrantReply`].
+pub const HUB_GRANT: &str = "loqa.hub.grant";
 /// Hub → hub: the readiness nonce.
 pub const HUB_NONCE: &str = "loqa.hub.nonce";
 
@@ -56,6 +60,12 @@ pub fn audio_all(instance: &InstanceId) -> String {
 #[must_use]
 pub fn session_events(session: &SessionId) -> String {
     format!("loqa.event.{session}")
+}
+
+/// Hub → observers: [`crate::grant::PromptEvent`] of one question to the person.
+#[must_use]
+pub fn prompt(prompt: &PromptId) -> String {
+    format!("loqa.prompt.{prompt}")
 }
 
 /// Inbox prefix of an identity; replies to it go nowhere else.
@@ -172,6 +182,24 @@ pub const CATALOG: &[SubjectSpec] = &[
         pattern: HUB_NODES,
         direction: "operator → hub",
         payload: "empty → [NodeInfo]",
+        delivery: Delivery::Request,
+    },
+    SubjectSpec {
+        pattern: "loqa.prompt.<prompt>",
+        direction: "hub → observers",
+        payload: "PromptEvent",
+        delivery: Delivery::FireAndForget,
+    },
+    SubjectSpec {
+        pattern: HUB_PROMPT,
+        direction: "operator → hub",
+        payload: "PromptRequest → PromptReply",
+        delivery: Delivery::Request,
+    },
+    SubjectSpec {
+        pattern: HUB_GRANT,
+        direction: "operator → hub",
+        payload: "GrantRequest → GrantReply",
         delivery: Delivery::Request,
     },
     SubjectSpec {

@@ -9,6 +9,7 @@ use loqa_protocol::engine::{
     Control, ControlAnswer, DEAD_AFTER_MS, EngineAnnounce, EngineBoot, EngineHello, HEARTBEAT_MS, Heartbeat, HubAnswer,
 };
 use loqa_protocol::event::PlannedBy;
+use loqa_protocol::grant::{GrantInfo, GrantReply, GrantRequest, Prompt, PromptEvent, PromptReply, PromptRequest};
 use loqa_protocol::llm::{LlmReply, LlmRequest};
 use loqa_protocol::stt::{SttReply, SttRequest};
 use loqa_protocol::tts::{TtsReply, TtsRequest};
@@ -35,7 +36,8 @@ fn types() -> BTreeMap<&'static str, (RoundTrip, Option<&'static str>)> {
     }
     types! {
         AskReply by "type", AskRequest, Control by "type", ControlAnswer by "type", EngineAnnounce, EngineBoot,
-        EngineHello, Heartbeat, HubAnswer by "type", LlmReply by "type", LlmRequest, NodeInfo, PlannedBy by "by",
+        EngineHello, GrantInfo, GrantReply by "type", GrantRequest by "type", Heartbeat, HubAnswer by "type", LlmReply by "type", LlmRequest, NodeInfo, PlannedBy by "by",
+        Prompt, PromptEvent by "type", PromptReply by "type", PromptRequest by "type",
         SttReply by "type", SttRequest, TimedEvent, TtsReply by "type", TtsRequest, TurnEvent by "type",
     }
 }

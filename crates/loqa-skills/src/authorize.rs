@@ -1,20 +1,36 @@
 //! The gate. Every effect of a skill passes [`Gate::authorize`]: declared in the
 //! manifest ∩ granted by the user ∩ allowed by the host's policy, denied otherwise.
+//! Where the person has to be asked, it asks, and the call's clock stands still.
 //!
 //! The answer is an [`Authorized`] token that only this module can make, and the
 //! code that performs effects takes it as an argument: an effect without a decision
 //! does not compile. What reaches outside goes to the [`Journal`] before it happens.
+//!
+//! The gate performs nothing and shows nothing to anybody.
 
-use crate::control::CallControl;
-use crate::permission::{Permission, Requested, Scope, ScopeValue, Tier};
+pub mod ask;
+mod flight;
+mod rate;
+
+use crate::consent::{Answer, Consent, NobodyThere, Occasion, Question};
+use crate::control::{CallControl, Stopped};
+use crate::grants::{GrantError, Grantor, Grants, Lifetime, NewGrant, Standing};
+use crate::permission::{Permission, Requested, Scope, Tier};
+use crate::scope::Considered;
 use crate::taint::{Label, Taint};
+use ask::Asking;
+use flight::{Held, InFlight};
 use loqa_audit::{ActorKind, Context, Decision, Effect, Entry, Journal, Kind, Outcome, Status};
 use loqa_protocol::{SessionId, TurnId};
+use rate::{Limits, Rates};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+/// Longest wait for an answer, until it is set. Chosen.
+pub const DEFAULT_PROMPT_LIMIT: Duration = Duration::from_secs(30);
 
 /// Who wants to do something, and on whose behalf.
 #[derive(Debug, Clone)]
@@ -112,6 +128,20 @@ reasons! {
     NotDeclared => "not_declared",
     /// The user has not granted this permission.
     NotGranted => "not_granted",
+    /// The user never wants to grant this permission.
+    Never => "never",
+    /// The user granted this permission to other code of this skill.
+    OtherCode => "other_code",
+    /// The user said no.
+    Denied => "denied",
+    /// The user was asked and did not answer.
+    Unanswered => "unanswered",
+    /// The user would have to be asked, and was asked too often.
+    TooManyQuestions => "too_many_questions",
+    /// The caller stopped the call while the user was asked.
+    Cancelled => "cancelled",
+    /// The grant cannot be read or written, so nothing may happen.
+    StoreFailed => "store_failed",
     /// The host's policy never allows this permission to such a skill.
     Policy => "policy",
     /// The call goes beyond the scope of the permission.
@@ -163,10 +193,12 @@ pub struct Request<'a> {
 }
 
 /// Proof that a decision was made and recorded. Only [`Gate::authorize`] makes one.
-/// Dropped without [`Authorized::finish`], the outcome is an error.
+/// Dropped without [`Authorized::finish`], the outcome is an error. While it lives, a
+/// revocation of the permission ends the call.
 #[must_use = "an effect that was authorized is performed and its outcome reported"]
 pub struct Authorized {
     intent: Option<(Arc<dyn Journal>, u64)>,
+    _held: Held,
 }
 
 impl Authorized {
@@ -192,24 +224,49 @@ impl fmt::Debug for Authorized {
     }
 }
 
-/// Holds what is granted and decides.
+/// Decides, and asks the person where that is needed.
 pub struct Gate {
-    /// By skill; read at every decision, so that a revocation stops a running call.
-    grants: RwLock<BTreeMap<String, BTreeMap<Permission, Scope>>>,
-    /// Wall times of recent rated uses.
-    recent: Mutex<BTreeMap<(String, Permission), VecDeque<i64>>>,
-    revocations: AtomicU64,
+    grants: Arc<Grants>,
+    consent: RwLock<Arc<dyn Consent>>,
+    prompt_limit_ms: AtomicU64,
+    asking: Asking,
+    in_flight: Arc<InFlight>,
+    rates: Rates,
     journal: Arc<dyn Journal>,
 }
 
-/// Window of the `per_minute` limits.
-const RATE_WINDOW_MS: i64 = 60_000;
+/// What a decision to allow rests on.
+struct Ground {
+    /// The grant in force, by its name.
+    grant: Option<String>,
+}
 
 impl Gate {
-    /// A gate that grants nothing yet.
+    /// A gate that decides by these grants. Until [`Self::set_consent`] nobody is there to be asked.
     #[must_use]
-    pub fn new(journal: Arc<dyn Journal>) -> Self {
-        Self { grants: RwLock::default(), recent: Mutex::default(), revocations: AtomicU64::new(0), journal }
+    pub fn new(grants: Arc<Grants>, journal: Arc<dyn Journal>) -> Self {
+        let in_flight = Arc::new(InFlight::default());
+        let affected = Arc::clone(&in_flight);
+        grants.on_end(move |skill, permission| affected.stop(skill, permission));
+        Self {
+            grants,
+            consent: RwLock::new(Arc::new(NobodyThere)),
+            prompt_limit_ms: AtomicU64::new(u64::try_from(DEFAULT_PROMPT_LIMIT.as_millis()).unwrap_or(u64::MAX)),
+            asking: Asking::default(),
+            in_flight,
+            rates: Rates::default(),
+            journal,
+        }
+    }
+
+    /// Who puts questions to the person.
+    pub fn set_consent(&self, consent: Arc<dyn Consent>) {
+        *self.consent.write().unwrap_or_else(PoisonError::into_inner) = consent;
+    }
+
+    /// Longest wait for an answer; no answer in time is a no.
+    pub fn set_prompt_limit(&self, limit: Duration) {
+        self.prompt_limit_ms.store(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// Where decisions are recorded.
@@ -218,18 +275,39 @@ impl Gate {
         &self.journal
     }
 
-    /// Decides one use. Default deny; the decision is recorded before this returns.
+    /// What is granted.
+    #[must_use]
+    pub const fn grants(&self) -> &Arc<Grants> {
+        &self.grants
+    }
+
+    /// How often something was taken away, for [`Actor::since`].
+    #[must_use]
+    pub fn revocations(&self) -> u64 {
+        self.grants.revocations()
+    }
+
+    /// Decides one use. Default deny; the decision is recorded before this returns. Blocks
+    /// while the person is asked.
     pub fn authorize(&self, request: &Request<'_>) -> Result<Authorized, Reason> {
-        let reason = self.decide(request.actor, request.declared, request.permission, request.usage, request.now_ms);
-        if reason != Reason::Granted {
-            self.journal.append_later(entry(request, Kind::CallDenied, reason));
-            return Err(reason);
+        let considered = Considered::new(request.permission, request.usage);
+        // From here on a revocation ends the call, so that nothing slips in between.
+        let held = self.in_flight.enter(&request.actor.skill, request.permission, &request.actor.control);
+        let ground = match self.decide(request, &considered) {
+            Ok(ground) => ground,
+            Err(reason) => {
+                self.journal.append_later(entry(request, &considered, Kind::CallDenied, reason, None));
+                return Err(reason);
+            }
+        };
+        if let Some(id) = &ground.grant {
+            self.grants.note_use(id, &request.actor.skill);
         }
         if request.reach == Reach::Inside {
-            return Ok(Authorized { intent: None });
+            return Ok(Authorized { intent: None, _held: held });
         }
-        match self.journal.append(entry(request, Kind::CallIntent, reason)) {
-            Ok(intent) => Ok(Authorized { intent: Some((Arc::clone(&self.journal), intent)) }),
+        match self.journal.append(entry(request, &considered, Kind::CallIntent, Reason::Granted, ground.grant)) {
+            Ok(intent) => Ok(Authorized { intent: Some((Arc::clone(&self.journal), intent)), _held: held }),
             Err(error) => {
                 tracing::error!(skill = request.actor.skill, %error, "the audit refuses records, so the call is denied");
                 Err(Reason::AuditFailed)
@@ -237,94 +315,249 @@ impl Gate {
         }
     }
 
-    /// Grants a permission to a skill, replacing an earlier grant. It takes effect at
-    /// the next host call, and only as far as the manifest asks for it.
-    pub fn grant(&self, skill: &str, permission: Permission, scope: Scope) {
-        let mut grants = self.grants.write().unwrap_or_else(PoisonError::into_inner);
-        grants.entry(skill.to_owned()).or_default().insert(permission, scope);
-    }
-
-    /// Takes a permission away; a call that is running feels it at its next host call.
-    pub fn revoke(&self, skill: &str, permission: Permission) {
-        let mut grants = self.grants.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(granted) = grants.get_mut(skill) {
-            granted.remove(&permission);
-        }
-    }
-
-    /// How often something was taken away since the gate was made.
-    #[must_use]
-    pub fn revocations(&self) -> u64 {
-        self.revocations.load(Ordering::SeqCst)
-    }
-
-    /// Takes everything away.
-    pub fn revoke_all(&self, skill: &str) {
-        self.grants.write().unwrap_or_else(PoisonError::into_inner).remove(skill);
-    }
-
-    fn decide(
-        &self,
-        actor: &Actor,
-        declared: &[Requested],
-        permission: Permission,
-        usage: Usage<'_>,
-        now_ms: i64,
-    ) -> Reason {
-        let Some(declared) = declared.iter().find(|requested| requested.permission == permission) else {
-            return Reason::NotDeclared;
+    fn decide(&self, request: &Request<'_>, considered: &Considered<'_>) -> Result<Ground, Reason> {
+        let (actor, permission) = (request.actor, request.permission);
+        let Some(declared) = request.declared.iter().find(|requested| requested.permission == permission) else {
+            return Err(Reason::NotDeclared);
         };
         if permission.tier() == Tier::T4 || !permission.is_offered() {
-            return Reason::Policy;
+            return Err(Reason::Policy);
         }
-        let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(granted) = grants.get(&actor.skill).and_then(|granted| granted.get(&permission)) else {
-            return Reason::NotGranted;
+        let tier = considered.tier(&declared.scope);
+        let standing = self.standing(request, considered)?;
+        let is_held = !matches!(standing, Standing::Nothing | Standing::OtherCode);
+        if tier <= Tier::T1 && !is_held && !actor.control.is_allowed(permission) {
+            let is_other = standing == Standing::OtherCode;
+            return Err(if is_other { Reason::OtherCode } else { Reason::NotGranted });
+        }
+        if request.usage.in_turn && actor.turn.is_none() {
+            return Err(Reason::NoTurn);
+        }
+        if standing == Standing::Beyond || !considered.is_within(&declared.scope) {
+            return Err(Reason::OutOfScope);
+        }
+        let granted_scope = match &standing {
+            Standing::Granted { scope, .. } => Some(scope),
+            _ => None,
         };
-        if usage.in_turn && actor.turn.is_none() {
-            return Reason::NoTurn;
+        let limits = limits(request, &declared.scope, granted_scope);
+        let fits = |take| self.rates.fits(&actor.skill, permission, request.usage.tokens, limits, request.now_ms, take);
+        if !fits(false) {
+            return Err(Reason::RateExceeded);
         }
-        if !(is_within(&declared.scope, permission, usage) && is_within(granted, permission, usage)) {
-            return Reason::OutOfScope;
+        if let Some(occasion) = self.occasion(request, considered, declared, tier, &standing) {
+            self.ask(request, considered, declared, tier, occasion)?;
         }
-        if usage.rated {
-            let limit =
-                [&declared.scope, granted].into_iter().filter_map(|scope| scope.limit(permission, "per_minute")).min();
-            if let Some(limit) = limit
-                && !self.count_use(&actor.skill, permission, limit, now_ms)
-            {
-                return Reason::RateExceeded;
-            }
+        if !fits(true) {
+            return Err(Reason::RateExceeded);
         }
-        Reason::Granted
+        match standing {
+            Standing::Granted { id, is_once: true, .. } => self.use_up(actor, permission, id),
+            Standing::Granted { id, .. } => Ok(Ground { grant: Some(id) }),
+            _ => Ok(Ground { grant: None }),
+        }
     }
 
-    /// Whether one more use fits into the window; if so it is counted.
-    fn count_use(&self, skill: &str, permission: Permission, limit: u64, now_ms: i64) -> bool {
-        let mut recent: MutexGuard<'_, _> = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        let uses = recent.entry((skill.to_owned(), permission)).or_default();
-        // A use in the future means that the clock was set back; it must not block for ever.
-        uses.retain(|at| (now_ms - RATE_WINDOW_MS..=now_ms).contains(at));
-        if uses.len() as u64 >= limit {
-            return false;
+    /// What the grants say, and what was taken away from this very call.
+    fn standing(&self, request: &Request<'_>, considered: &Considered<'_>) -> Result<Standing, Reason> {
+        let (actor, permission) = (request.actor, request.permission);
+        let session = actor.turn.as_ref().map(|(session, _)| session);
+        let standing =
+            self.grants.standing(&actor.skill, &actor.digest, permission, session, |scope| considered.is_within(scope));
+        if standing == Standing::Never {
+            return Err(Reason::Never);
         }
-        uses.push_back(now_ms);
-        true
+        if self.grants.was_revoked_since(&actor.skill, permission, actor.since) {
+            return Err(Reason::NotGranted);
+        }
+        Ok(standing)
+    }
+
+    /// Why the person has to be asked, if so.
+    fn occasion(
+        &self,
+        request: &Request<'_>,
+        considered: &Considered<'_>,
+        declared: &Requested,
+        tier: Tier,
+        standing: &Standing,
+    ) -> Option<Occasion> {
+        if tier >= Tier::T3 {
+            return Some(Occasion::EveryUse);
+        }
+        let is_foreign = request.taint.is_foreign();
+        if is_foreign && (tier >= Tier::T2 || considered.chooses_destination(&declared.scope)) {
+            return Some(Occasion::Foreign);
+        }
+        let is_granted = matches!(standing, Standing::Granted { .. });
+        (!is_granted && !request.actor.control.is_allowed(request.permission)).then_some(Occasion::FirstUse)
+    }
+
+    fn ask(
+        &self,
+        request: &Request<'_>,
+        considered: &Considered<'_>,
+        declared: &Requested,
+        tier: Tier,
+        occasion: Occasion,
+    ) -> Result<(), Reason> {
+        let (actor, permission) = (request.actor, request.permission);
+        if self.asking.was_refused(actor, permission) {
+            return Err(Reason::Denied);
+        }
+        let may_ask = self.asking.begin(actor).ok_or(Reason::TooManyQuestions)?;
+        let question = Question {
+            skill: actor.skill.clone(),
+            title: actor.title.clone(),
+            version: actor.version.clone(),
+            digest: actor.digest.clone(),
+            permission,
+            tier,
+            occasion,
+            operation: request.operation,
+            target: considered.shown(request.operation),
+            reason: declared.reason.clone(),
+            scope: declared.scope.resolved(permission),
+            taint: request.taint.clone(),
+            turn: actor.turn.clone(),
+        };
+        self.journal.append_later(prompt(request, considered, Kind::PromptShown, occasion.as_str(), None));
+        let limit = Duration::from_millis(self.prompt_limit_ms.load(Ordering::Relaxed));
+        let consent = Arc::clone(&self.consent.read().unwrap_or_else(PoisonError::into_inner));
+        let answer = {
+            let _still = actor.control.stand_still();
+            consent.ask(&question, limit, &actor.control)
+        };
+        drop(may_ask);
+        // A consent that gives an answer which was not offered has given none.
+        let answer = if question.answers().contains(&answer) { answer } else { Answer::Unanswered };
+        let decision = match answer {
+            Answer::Once | Answer::Session | Answer::Always => Decision::Allow,
+            Answer::Deny | Answer::Never | Answer::Unanswered => Decision::Deny,
+        };
+        self.journal.append_later(prompt(request, considered, Kind::PromptAnswered, answer.as_str(), Some(decision)));
+        // Whoever revoked or stopped while the question was open has the last word.
+        match actor.control.stopped() {
+            Some(Stopped::Revoked(_)) => return Err(Reason::NotGranted),
+            Some(Stopped::Cancelled) => return Err(Reason::Cancelled),
+            Some(Stopped::Deadline) | None => {}
+        }
+        self.standing(request, considered)?;
+        if decision == Decision::Deny {
+            self.asking.note_refusal(actor, permission);
+        }
+        self.keep(request, declared, occasion, answer)
+    }
+
+    /// Keeps an answer for as long as it was given.
+    fn keep(
+        &self,
+        request: &Request<'_>,
+        declared: &Requested,
+        occasion: Occasion,
+        answer: Answer,
+    ) -> Result<(), Reason> {
+        let (actor, permission) = (request.actor, request.permission);
+        let lifetime = match (answer, &actor.turn) {
+            (Answer::Once, _) => {
+                if occasion == Occasion::FirstUse {
+                    actor.control.allow(permission);
+                }
+                return Ok(());
+            }
+            (Answer::Deny, _) => return Err(Reason::Denied),
+            (Answer::Unanswered, _) | (Answer::Session, None) => return Err(Reason::Unanswered),
+            (Answer::Session, Some((session, _))) => Lifetime::Session(session.clone()),
+            (Answer::Always, _) => Lifetime::Always,
+            (Answer::Never, _) => Lifetime::Never,
+        };
+        let is_never = lifetime == Lifetime::Never;
+        let kept = self.grants.grant(NewGrant {
+            skill: actor.skill.clone(),
+            digest: actor.digest.clone(),
+            publisher: None,
+            permission,
+            scope: declared.scope.resolved(permission),
+            lifetime,
+            granted_by: Grantor::Prompt,
+        });
+        match kept {
+            Ok(_) if is_never => Err(Reason::Never),
+            Ok(_) => Ok(()),
+            Err(error) => Err(refused(actor, &error)),
+        }
+    }
+
+    /// Uses up a grant for one time, which is one call of the skill.
+    fn use_up(&self, actor: &Actor, permission: Permission, id: String) -> Result<Ground, Reason> {
+        match self.grants.take_once(&id) {
+            Ok(true) => {
+                actor.control.allow(permission);
+                Ok(Ground { grant: Some(id) })
+            }
+            Ok(false) => Err(Reason::NotGranted),
+            Err(error) => Err(refused(actor, &error)),
+        }
     }
 }
 
-fn entry(request: &Request<'_>, kind: Kind, reason: Reason) -> Entry {
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate").field("grants", &self.grants).finish_non_exhaustive()
+    }
+}
+
+fn refused(actor: &Actor, error: &GrantError) -> Reason {
+    tracing::error!(skill = actor.skill, %error, "a grant cannot be changed, so the call is denied");
+    match error {
+        GrantError::Audit(_) => Reason::AuditFailed,
+        GrantError::Store(_) | GrantError::Policy { .. } | GrantError::Unknown { .. } | GrantError::NotAsked { .. } => {
+            Reason::StoreFailed
+        }
+    }
+}
+
+/// The narrower of manifest and grant.
+fn limits(request: &Request<'_>, declared: &Scope, granted: Option<&Scope>) -> Limits {
+    let narrowest = |key| {
+        [Some(declared), granted].into_iter().flatten().filter_map(|scope| scope.limit(request.permission, key)).min()
+    };
+    Limits {
+        per_minute: request.usage.rated.then(|| narrowest("per_minute")).flatten(),
+        tokens_per_day: narrowest("tokens_per_day"),
+    }
+}
+
+fn prompt(
+    request: &Request<'_>,
+    considered: &Considered<'_>,
+    kind: Kind,
+    word: &'static str,
+    decision: Option<Decision>,
+) -> Entry {
+    Entry { decision, reason: Some(Cow::Borrowed(word)), ..entry(request, considered, kind, Reason::Granted, None) }
+}
+
+fn entry(
+    request: &Request<'_>,
+    considered: &Considered<'_>,
+    kind: Kind,
+    reason: Reason,
+    grant: Option<String>,
+) -> Entry {
     let actor = request.actor;
     let (session, turn) = actor.turn.clone().unzip();
     Entry {
         permission: Some(Cow::Borrowed(request.permission.as_str())),
+        grant,
         decision: Some(if reason == Reason::Granted { Decision::Allow } else { Decision::Deny }),
         reason: Some(Cow::Borrowed(reason.as_str())),
         effect: Some(Effect {
             operation: Cow::Borrowed(request.operation),
-            target: request.usage.topic.map(str::to_owned),
+            target: considered.template(),
             bytes_out: None,
         }),
+        payload: request.usage.arguments.map(serde_json::Value::from),
         ..Entry::new(
             kind,
             loqa_audit::Actor {
@@ -345,164 +578,5 @@ fn entry(request: &Request<'_>, kind: Kind, reason: Reason) -> Entry {
     }
 }
 
-fn is_within(scope: &Scope, permission: Permission, usage: Usage<'_>) -> bool {
-    let below = |key, used: u64| scope.limit(permission, key).is_none_or(|limit| used <= limit);
-    let topic_named = usage.topic.is_none_or(|topic| match scope.get("topics") {
-        Some(ScopeValue::Texts(topics)) => topics.iter().any(|named| named == topic),
-        _ => false,
-    });
-    below("max_bytes", usage.bytes) && below("max_chars", usage.chars) && below("max", usage.count) && topic_named
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use loqa_audit::{JournalError, LogOnly};
-
-    fn actor(turn: bool) -> Actor {
-        Actor {
-            skill: "test".into(),
-            version: "1.0.0".into(),
-            title: String::new(),
-            module: String::new(),
-            digest: String::new(),
-            invocation: 1,
-            turn: turn.then(|| (SessionId::from_bits(1), TurnId::from_bits(1))),
-            since: 0,
-            control: CallControl::lasting(std::time::Duration::from_secs(60)),
-        }
-    }
-
-    fn requested(permission: Permission, scope: Scope) -> Vec<Requested> {
-        vec![Requested { permission, scope, reason: String::new() }]
-    }
-
-    fn decide_as(
-        gate: &Gate,
-        actor: &Actor,
-        declared: &[Requested],
-        permission: Permission,
-        usage: Usage<'_>,
-        now_ms: i64,
-    ) -> Reason {
-        let taint = &Taint::user();
-        let reach = Reach::Outside;
-        gate.authorize(&Request { actor, declared, operation: "test", permission, usage, reach, taint, now_ms })
-            .map_or_else(|reason| reason, |_| Reason::Granted)
-    }
-
-    fn decide(gate: &Gate, declared: &[Requested], permission: Permission, usage: Usage<'_>, now_ms: i64) -> Reason {
-        decide_as(gate, &actor(true), declared, permission, usage, now_ms)
-    }
-
-    #[test]
-    fn nothing_is_allowed_that_is_not_declared_granted_and_offered() {
-        for permission in Permission::ALL.iter().copied() {
-            let mut scope = Scope::default();
-            for key in permission.scope_keys().iter().filter(|key| key.required) {
-                scope = scope.with(key.name, ScopeValue::Texts(vec!["a".into()]));
-            }
-            let gate = Gate::new(Arc::new(LogOnly));
-            let declared = requested(permission, scope.clone());
-            let usage = Usage::default();
-            let offered = permission.is_offered() && permission.tier() != Tier::T4;
-
-            assert_eq!(decide(&gate, &[], permission, usage, 0), Reason::NotDeclared, "{permission}");
-            let ungranted = if offered { Reason::NotGranted } else { Reason::Policy };
-            assert_eq!(decide(&gate, &declared, permission, usage, 0), ungranted, "{permission}");
-            gate.grant("other", permission, scope.clone());
-            assert_eq!(
-                decide(&gate, &declared, permission, usage, 0),
-                ungranted,
-                "another skill's grant of {permission}"
-            );
-            gate.grant("test", permission, scope);
-            assert_eq!(
-                decide(&gate, &[], permission, usage, 0),
-                Reason::NotDeclared,
-                "a grant does not declare {permission}"
-            );
-            let granted = if offered { Reason::Granted } else { Reason::Policy };
-            assert_eq!(decide(&gate, &declared, permission, usage, 0), granted, "{permission}");
-            gate.revoke("test", permission);
-            assert_eq!(decide(&gate, &declared, permission, usage, 0), ungranted, "{permission} was revoked");
-        }
-    }
-
-    #[test]
-    fn the_narrower_of_manifest_and_grant_counts() {
-        let gate = Gate::new(Arc::new(LogOnly));
-        let limit = |n| Scope::default().with("max", ScopeValue::Limit(n));
-        let uses = |count| Usage { count, ..Usage::default() };
-        gate.grant("test", Permission::TimerSet, limit(3));
-        let declared = requested(Permission::TimerSet, limit(10));
-        assert_eq!(decide(&gate, &declared, Permission::TimerSet, uses(3), 0), Reason::Granted);
-        assert_eq!(decide(&gate, &declared, Permission::TimerSet, uses(4), 0), Reason::OutOfScope);
-        gate.grant("test", Permission::TimerSet, limit(50));
-        assert_eq!(
-            decide(&gate, &declared, Permission::TimerSet, uses(11), 0),
-            Reason::OutOfScope,
-            "the manifest asked for ten"
-        );
-    }
-
-    #[test]
-    fn topics_must_be_named_in_both() {
-        let gate = Gate::new(Arc::new(LogOnly));
-        let topics = |names: &[&str]| {
-            Scope::default().with("topics", ScopeValue::Texts(names.iter().map(|n| (*n).to_owned()).collect()))
-        };
-        gate.grant("test", Permission::BusPublish, topics(&["a", "b"]));
-        let declared = requested(Permission::BusPublish, topics(&["b", "c"]));
-        let on = |topic| Usage { topic: Some(topic), ..Usage::default() };
-        assert_eq!(decide(&gate, &declared, Permission::BusPublish, on("b"), 0), Reason::Granted);
-        for topic in ["a", "c", "d", "", "*", ">", "b.c"] {
-            assert_eq!(decide(&gate, &declared, Permission::BusPublish, on(topic), 0), Reason::OutOfScope, "{topic}");
-        }
-    }
-
-    #[test]
-    fn a_rate_is_kept_and_recovers() {
-        let gate = Gate::new(Arc::new(LogOnly));
-        let scope = Scope::default().with("per_minute", ScopeValue::Limit(2));
-        gate.grant("test", Permission::TtsSay, scope.clone());
-        let declared = requested(Permission::TtsSay, scope);
-        let once = Usage { rated: true, ..Usage::default() };
-        let at = |now_ms| decide(&gate, &declared, Permission::TtsSay, once, now_ms);
-        assert_eq!([at(100_000), at(100_001), at(100_002)], [Reason::Granted, Reason::Granted, Reason::RateExceeded]);
-        assert_eq!(at(160_002), Reason::Granted, "a minute later there is room");
-        assert_eq!(at(0), Reason::Granted, "a clock that was set back must not block");
-    }
-
-    #[test]
-    fn what_belongs_to_a_turn_is_denied_outside_of_one() {
-        let gate = Gate::new(Arc::new(LogOnly));
-        gate.grant("test", Permission::ReplySay, Scope::default());
-        let declared = requested(Permission::ReplySay, Scope::default());
-        let usage = Usage { in_turn: true, ..Usage::default() };
-        assert_eq!(decide_as(&gate, &actor(false), &declared, Permission::ReplySay, usage, 0), Reason::NoTurn);
-    }
-
-    #[test]
-    fn the_audit_comes_first_and_its_failure_denies() {
-        struct Broken(Mutex<Vec<Kind>>);
-        impl Journal for Broken {
-            fn append(&self, entry: Entry) -> Result<u64, JournalError> {
-                self.append_later(entry);
-                Err(JournalError("disk full".into()))
-            }
-            fn append_later(&self, entry: Entry) {
-                self.0.lock().unwrap().push(entry.kind);
-            }
-            fn finish(&self, _intent: u64, _outcome: Outcome) {
-                unreachable!("nothing was begun");
-            }
-        }
-        let seen = Arc::new(Broken(Mutex::default()));
-        let gate = Gate::new(seen.clone());
-        gate.grant("test", Permission::LogWrite, Scope::default());
-        let declared = requested(Permission::LogWrite, Scope::default());
-        assert_eq!(decide(&gate, &declared, Permission::LogWrite, Usage::default(), 0), Reason::AuditFailed);
-        assert_eq!(*seen.0.lock().unwrap(), [Kind::CallIntent], "the intent was offered first");
-    }
-}
+mod tests;

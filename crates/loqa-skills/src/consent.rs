@@ -4,9 +4,10 @@
 //! Who shows the question is not decided here: a window, a command line and a test
 //! answer the same trait. No answer in time is a no.
 
-use crate::permission::{Permission, Tier};
+use crate::control::CallControl;
+use crate::permission::{Permission, Scope, Tier};
 use crate::taint::Taint;
-use std::sync::atomic::AtomicBool;
+use loqa_protocol::{SessionId, TurnId};
 use std::time::Duration;
 
 /// Why the person is asked.
@@ -43,8 +44,26 @@ pub struct Question {
     pub target: String,
     /// The author's reason, from the manifest.
     pub reason: String,
+    /// How far a lasting answer would reach: what the manifest asks for.
+    pub scope: Scope,
     /// Where the values come from.
     pub taint: Taint,
+    /// On whose behalf; `None` for an event.
+    pub turn: Option<(SessionId, TurnId)>,
+}
+
+impl Question {
+    /// The answers that make sense. A confirmation of actual arguments is for this time only.
+    #[must_use]
+    pub const fn answers(&self) -> &'static [Answer] {
+        match (self.occasion, &self.turn) {
+            (Occasion::FirstUse, Some(_)) => {
+                &[Answer::Once, Answer::Session, Answer::Always, Answer::Deny, Answer::Never]
+            }
+            (Occasion::FirstUse, None) => &[Answer::Once, Answer::Always, Answer::Deny, Answer::Never],
+            (Occasion::EveryUse | Occasion::Foreign, _) => &[Answer::Once, Answer::Deny, Answer::Never],
+        }
+    }
 }
 
 /// What the person answered.
@@ -64,10 +83,46 @@ pub enum Answer {
     Unanswered,
 }
 
+impl Occasion {
+    /// The stable text form.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::FirstUse => "first_use",
+            Self::EveryUse => "every_use",
+            Self::Foreign => "foreign",
+        }
+    }
+}
+
+impl Answer {
+    /// The stable text form.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Once => "once",
+            Self::Session => "session",
+            Self::Always => "always",
+            Self::Deny => "deny",
+            Self::Never => "never",
+            Self::Unanswered => "unanswered",
+        }
+    }
+
+    /// The answer of that text form that a person can give.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Once, Self::Session, Self::Always, Self::Deny, Self::Never]
+            .into_iter()
+            .find(|answer| answer.as_str() == name)
+    }
+}
+
 /// Puts a question to the person and waits.
 pub trait Consent: Send + Sync {
-    /// Blocks until there is an answer, `limit` is over, or `cancel` is set.
-    fn ask(&self, question: &Question, limit: Duration, cancel: &AtomicBool) -> Answer;
+    /// Blocks until there is an answer, `limit` is over, or [`CallControl::stopped`] says
+    /// that nobody waits for one. Called from any thread, several at a time.
+    fn ask(&self, question: &Question, limit: Duration, control: &CallControl) -> Answer;
 }
 
 /// Nobody is there to be asked.
@@ -75,7 +130,7 @@ pub trait Consent: Send + Sync {
 pub struct NobodyThere;
 
 impl Consent for NobodyThere {
-    fn ask(&self, _question: &Question, _limit: Duration, _cancel: &AtomicBool) -> Answer {
+    fn ask(&self, _question: &Question, _limit: Duration, _control: &CallControl) -> Answer {
         Answer::Unanswered
     }
 }

@@ -6,6 +6,7 @@
 //! longer than [`CallControl::left`] and looks at [`CallControl::stopped`] meanwhile.
 
 use crate::permission::Permission;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,13 +39,15 @@ struct State {
     /// Since when the clock stands still.
     still_since: Option<Instant>,
     revoked: Option<Permission>,
+    /// What the person allowed for this call.
+    allowed: BTreeSet<Permission>,
 }
 
 impl CallControl {
     /// A call that ends at `deadline`, or when `cancel` is set.
     #[must_use]
     pub fn new(deadline: Instant, cancel: Arc<AtomicBool>) -> Self {
-        let state = Mutex::new(State { deadline, still_since: None, revoked: None });
+        let state = Mutex::new(State { deadline, still_since: None, revoked: None, allowed: BTreeSet::new() });
         Self(Arc::new(Inner { cancel, state, n_prompts: AtomicUsize::new(0) }))
     }
 
@@ -95,6 +98,16 @@ impl CallControl {
     /// Ends the call, because it was using a permission that was taken away.
     pub(crate) fn revoke(&self, permission: Permission) {
         self.lock().revoked.get_or_insert(permission);
+    }
+
+    /// The person allowed the permission for this call.
+    pub(crate) fn allow(&self, permission: Permission) {
+        self.lock().allowed.insert(permission);
+    }
+
+    /// Whether the person allowed the permission for this call.
+    pub(crate) fn is_allowed(&self, permission: Permission) -> bool {
+        self.lock().allowed.contains(&permission)
     }
 
     /// Counts the questions of this call.

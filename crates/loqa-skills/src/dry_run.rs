@@ -10,20 +10,23 @@ mod recorded;
 pub use recorded::{Recorded, RecordedFault, read_recorded};
 
 use crate::authorize::{Reach, Reason, Usage};
+use crate::consent::{Answer, Consent, Question};
 use crate::host::effects::Effects;
 use crate::host_call::{Call, HostFunction, Running};
 use crate::permission::{Permission, Tier};
+use crate::scope::tier_in;
 use crate::secrets::Secrets;
-use crate::store::Store;
-use crate::{Clock, Invocation, MAX_BUDGET, Said, SkillError, SkillEvent, SkillHost, Taint};
+use crate::store::{Store, StoreError};
+use crate::{CallControl, Clock, Invocation, MAX_BUDGET, Said, SkillError, SkillEvent, SkillHost, Taint};
 use loqa_audit::{LogOnly, Outcome, Status};
 use loqa_protocol::{Failure, SessionId, ToolCall, ToolOutcome, TurnId};
 use loqa_turn::intent::IntentIndex;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// What becomes of a call that would reach outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -103,6 +106,33 @@ pub struct DryRun {
     host: SkillHost,
     rehearsal: Arc<Rehearsal>,
     skill: String,
+    /// Dropped last.
+    _scratch: Scratch,
+}
+
+/// A folder of its own that is gone afterwards.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn make() -> Result<Self, StoreError> {
+        let path = std::env::temp_dir().join(format!("loqa-dry-run-{:016x}", rand::random::<u64>()));
+        let mut builder = std::fs::DirBuilder::new();
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::DirBuilderExt as _;
+            builder.mode(0o700);
+        }
+        builder.create(&path).map_err(|source| StoreError::Open { path: path.display().to_string(), source })?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            tracing::warn!(%error, folder = %self.0.display(), "a dry run leaves its folder behind");
+        }
+    }
 }
 
 impl DryRun {
@@ -113,15 +143,25 @@ impl DryRun {
         clock: Arc<dyn Clock>,
         outside: Outside,
     ) -> Result<Self, SkillError> {
-        let store = Store::copy_in_memory(data_dir)?;
+        let scratch = Scratch::make()?;
+        if let Some(data_dir) = data_dir {
+            Store::copy(data_dir, &scratch.0)?;
+        }
         // Whether a secret is set is all that is looked at.
-        let secrets = Secrets::in_folder(data_dir.unwrap_or(folder));
+        let secrets = Secrets::in_folder(data_dir.unwrap_or(&scratch.0));
         let rehearsal = Arc::new(Rehearsal { outside, steps: Mutex::default(), answers: Mutex::default() });
-        let host =
-            SkillHost::assemble(store, secrets, clock, Arc::new(Nothing), Arc::new(LogOnly), Some(rehearsal.clone()))?;
-        let info = host.load(folder)?;
+        let host = SkillHost::assemble(
+            &scratch.0,
+            secrets,
+            clock,
+            Arc::new(Nothing),
+            Arc::new(LogOnly),
+            Some(Arc::clone(&rehearsal)),
+        )?;
+        host.set_consent(Arc::new(Yes), Duration::from_secs(1));
+        let info = host.load_as_granted(folder)?;
         host.grant_declared(&info.name);
-        Ok(Self { host, rehearsal, skill: info.name })
+        Ok(Self { host, rehearsal, skill: info.name, _scratch: scratch })
     }
 
     /// Keeps an answer for the next simulated call of that function.
@@ -195,14 +235,14 @@ impl Rehearsal {
     ) {
         let permission = function.permission();
         let arguments = serde_json::from_slice(input).unwrap_or(Value::Null);
-        let declared = running.manifest.requested(permission).is_some();
+        let (tier, grant) = need(running, permission);
         lock(&self.steps).push(Step {
             function: function.name().to_owned(),
             what: describe(function, &arguments),
             arguments,
             permission: permission.as_str(),
-            tier: tier_name(permission.tier()),
-            grant: grant_state(permission.tier(), declared),
+            tier,
+            grant,
             decision: if call.is_none() && denied.is_none() {
                 "bad_arguments"
             } else {
@@ -222,14 +262,14 @@ impl Rehearsal {
                         Reason::Granted
                     },
                 );
-                let declared = running.manifest.requested(Permission::SecretUse).is_some();
+                let (tier, grant) = need(running, Permission::SecretUse);
                 lock(&self.steps).push(Step {
                     function: "http.secret".to_owned(),
                     what: format!("put the secret `{name}` into the request to {origin}"),
                     arguments: json!({ "name": name, "origin": origin }),
                     permission: Permission::SecretUse.as_str(),
-                    tier: tier_name(Permission::SecretUse.tier()),
-                    grant: grant_state(Permission::SecretUse.tier(), declared),
+                    tier,
+                    grant,
                     decision: reason.as_str(),
                     outside: true,
                 });
@@ -253,15 +293,20 @@ impl Rehearsal {
     }
 }
 
-fn grant_state(tier: Tier, declared: bool) -> GrantState {
-    match (declared, tier) {
-        (false, _) => GrantState::NotDeclared,
-        (true, Tier::T0) => GrantState::WithInstallation,
-        (true, Tier::T1) => GrantState::AskedAtInstallation,
-        (true, Tier::T2) => GrantState::AskedAtFirstUse,
-        (true, Tier::T3) => GrantState::AskedEveryTime,
-        (true, Tier::T4) => GrantState::NeverGranted,
-    }
+/// Tier and state of a permission, as this manifest scopes it.
+fn need(running: &Running, permission: Permission) -> (&'static str, GrantState) {
+    let Some(requested) = running.manifest.requested(permission) else {
+        return (tier_name(permission.tier()), GrantState::NotDeclared);
+    };
+    let tier = tier_in(permission, &requested.scope);
+    let state = match tier {
+        Tier::T0 => GrantState::WithInstallation,
+        Tier::T1 => GrantState::AskedAtInstallation,
+        Tier::T2 => GrantState::AskedAtFirstUse,
+        Tier::T3 => GrantState::AskedEveryTime,
+        Tier::T4 => GrantState::NeverGranted,
+    };
+    (tier_name(tier), state)
 }
 
 const fn tier_name(tier: Tier) -> &'static str {
@@ -297,6 +342,15 @@ fn describe(function: HostFunction, arguments: &Value) -> String {
         HostFunction::EventStore => format!("read recorded events: {}", text("level")),
         HostFunction::Llm => "ask the language model".to_owned(),
         HostFunction::Device => format!("{} {}", text("operation"), text("entity")),
+    }
+}
+
+/// Nobody is asked in a dry run, and nothing comes of it: every step says what it would need.
+struct Yes;
+
+impl Consent for Yes {
+    fn ask(&self, _question: &Question, _limit: Duration, _control: &CallControl) -> Answer {
+        Answer::Once
     }
 }
 

@@ -9,10 +9,12 @@ pub use invoke::HostCaller;
 
 use crate::authorize::{Gate, Reach, Request, Usage};
 use crate::clock::Clock;
+use crate::consent::Consent;
 use crate::control::CallControl;
 use crate::dry_run::Rehearsal;
+use crate::grants::{Grant, GrantError, Grantor, Grants, Lifetime, NewGrant};
 use crate::manifest::TIMER_ELAPSED;
-use crate::permission::{Permission, Scope, Tier};
+use crate::permission::{Permission, Scope};
 use crate::secrets::Secrets;
 use crate::skill::{DEFAULT_BUDGET, EXPORT_EVENT, EXPORT_TOOL, Skill, SkillInfo};
 use crate::store::{Draft, Store};
@@ -148,24 +150,25 @@ impl SkillHost {
         journal: Arc<dyn Journal>,
     ) -> Result<Self, SkillError> {
         let SkillHostOptions { data_dir, clock } = options;
-        let store = Store::open(&data_dir)?;
-        Self::assemble(store, Secrets::in_folder(&data_dir), clock, effects, journal, None)
+        Self::assemble(&data_dir, Secrets::in_folder(&data_dir), clock, effects, journal, None)
     }
 
     pub(crate) fn assemble(
-        store: Store,
+        data_dir: &Path,
         secrets: Secrets,
         clock: Arc<dyn Clock>,
         effects: Arc<dyn Effects>,
         journal: Arc<dyn Journal>,
         rehearsal: Option<Arc<Rehearsal>>,
     ) -> Result<Self, SkillError> {
+        let store = Store::open(data_dir)?;
         let watchdog = Watchdog::start().map_err(SkillError::Threads)?;
         let intents = IntentWriter::start(Arc::clone(&journal)).map_err(SkillError::Threads)?;
         let clock_offset_ms = Mutex::new(clock.wall_ms() - clock.steady_ms());
+        let grants = Arc::new(Grants::open(data_dir, Arc::clone(&clock), Arc::clone(&journal))?);
         let shared = Arc::new(Shared {
             store,
-            gate: Gate::new(journal),
+            gate: Gate::new(grants, journal),
             effects,
             clock,
             secrets,
@@ -183,26 +186,36 @@ impl SkillHost {
     }
 
     /// Loads the skill in `folder` and enables it, in place of one of the same name.
-    /// Its T0 and T1 permissions count as granted by the installation.
+    /// What it asks for of T0 and T1 counts as granted by whoever installed Loqa, unless
+    /// this very code was loaded before: then what was revoked since stays revoked.
     pub fn load(&self, folder: &Path) -> Result<SkillInfo, SkillError> {
-        self.take_in(Skill::load(folder)?)
+        let mut skill = Skill::load(folder)?;
+        skill.is_bundled = true;
+        self.take_in(skill, Some(Grantor::Bundled))
+    }
+
+    /// The same with no grants but those that there are: the installer asked the person.
+    pub fn load_as_granted(&self, folder: &Path) -> Result<SkillInfo, SkillError> {
+        self.take_in(Skill::load(folder)?, None)
     }
 
     /// The same for a skill that is being written: it is marked as such wherever it is
     /// listed. [`crate::DevSkill`] says when to load it again.
     pub fn load_dev(&self, folder: &Path) -> Result<SkillInfo, SkillError> {
-        let skill = Skill { is_dev: true, ..Skill::load(folder)? };
-        tracing::warn!(skill = skill.manifest.name, folder = %folder.display(), "DEVELOPMENT MODE: this skill is loaded anew whenever its files change");
-        self.take_in(skill)
+        let mut skill = Skill::load(folder)?;
+        skill.is_dev = true;
+        tracing::warn!(
+            skill = skill.manifest.name,
+            folder = %folder.display(),
+            "DEVELOPMENT MODE: this skill is loaded anew whenever its files change, and gets what it asks for at once"
+        );
+        self.take_in(skill, Some(Grantor::Operator))
     }
 
-    fn take_in(&self, skill: Skill) -> Result<SkillInfo, SkillError> {
+    fn take_in(&self, skill: Skill, by: Option<Grantor>) -> Result<SkillInfo, SkillError> {
         let name = skill.manifest.name.clone();
-        self.shared.gate.revoke_all(&name);
-        for requested in &skill.manifest.permissions {
-            if requested.permission.tier() <= Tier::T1 && requested.permission.is_offered() {
-                self.shared.gate.grant(&name, requested.permission, requested.scope.clone());
-            }
+        if let Some(by) = by {
+            self.grants().grant_at_install(&skill.manifest, &skill.code_digest, None, &|_| true, by)?;
         }
         let info = skill.info();
         tracing::info!(skill = info.name, version = info.version, module = info.module_sha256, "skill loaded");
@@ -214,7 +227,7 @@ impl SkillHost {
     pub(crate) fn grant_declared(&self, skill: &str) {
         let Some(skill) = self.skill(skill) else { return };
         for requested in &skill.manifest.permissions {
-            self.shared.gate.grant(&skill.manifest.name, requested.permission, requested.scope.clone());
+            self.grant(&skill.manifest.name, requested.permission, requested.scope.clone());
         }
     }
 
@@ -236,14 +249,45 @@ impl SkillHost {
         self.all().iter().map(|skill| skill.info()).collect()
     }
 
-    /// Grants a permission to a skill, as far as its manifest asks for it.
-    pub fn grant(&self, skill: &str, permission: Permission, scope: Scope) {
-        self.shared.gate.grant(skill, permission, scope);
+    /// What is granted, and where that is changed.
+    #[must_use]
+    pub fn grants(&self) -> &Arc<Grants> {
+        self.shared.gate.grants()
     }
 
-    /// Takes a permission from a skill, also from a call that is running.
+    /// Who puts questions to the person, and how long they may wait for an answer.
+    pub fn set_consent(&self, consent: Arc<dyn Consent>, limit: Duration) {
+        self.shared.gate.set_consent(consent);
+        self.shared.gate.set_prompt_limit(limit);
+    }
+
+    /// Grants a permission to a loaded skill, as far as its manifest asks for it; what
+    /// `narrower` does not name is as the manifest says.
+    pub fn grant_for(
+        &self,
+        skill: &str,
+        permission: Permission,
+        narrower: &Scope,
+        lifetime: Lifetime,
+        by: Grantor,
+    ) -> Result<Grant, GrantError> {
+        let loaded = self.skill(skill).ok_or_else(|| GrantError::Unknown { skill: skill.to_owned() })?;
+        let new = NewGrant::by_manifest(&loaded.manifest, &loaded.code_digest, permission, narrower, lifetime, by)?;
+        self.grants().grant(new)
+    }
+
+    /// [`Self::grant_for`] until it is revoked; a failure is logged.
+    pub fn grant(&self, skill: &str, permission: Permission, scope: Scope) {
+        if let Err(error) = self.grant_for(skill, permission, &scope, Lifetime::Always, Grantor::Operator) {
+            tracing::error!(skill, %permission, %error, "nothing is granted");
+        }
+    }
+
+    /// Takes a permission from a skill, also from a call that is running; a failure is logged.
     pub fn revoke(&self, skill: &str, permission: Permission) {
-        self.shared.gate.revoke(skill, permission);
+        if let Err(error) = self.grants().revoke(skill, Some(permission), Grantor::Operator) {
+            tracing::error!(skill, %permission, %error, "nothing is revoked");
+        }
     }
 
     /// The wall time that a call of that tool gets: `voice`, or [`MAX_BUDGET`] for a skill

@@ -200,8 +200,11 @@ impl Running {
         if self.n_calls > MAX_HOST_CALLS {
             return Err(self.abort(format!("made more than {MAX_HOST_CALLS} host calls")));
         }
-        if self.actor.control.left().is_zero() {
-            return Err(self.abort("used up its time".to_owned()));
+        match self.actor.control.stopped() {
+            Some(Stopped::Deadline) => return Err(self.abort("used up its time".to_owned())),
+            // The watchdog is about to end the call.
+            Some(Stopped::Cancelled | Stopped::Revoked(_)) => return Err(self.abort("was stopped".to_owned())),
+            None => {}
         }
         let input = match self.blocks.whole(address) {
             Some(input) if input.len() <= MAX_MESSAGE_BYTES => input.to_vec(),

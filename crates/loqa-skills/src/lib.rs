@@ -23,6 +23,7 @@ pub mod manifest;
 mod module;
 pub mod permission;
 pub mod schema;
+pub mod scope;
 pub mod secrets;
 mod skill;
 mod store;
@@ -73,6 +74,9 @@ pub enum SkillError {
     /// The store cannot be used; nothing was loaded.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The grants cannot be written, so nothing is granted and nothing was loaded.
+    #[error(transparent)]
+    Grants(#[from] grants::GrantError),
     /// The threads that stop runaway skills and write their rows cannot be started.
     #[error("start the threads of the skill host: {0}")]
     Threads(std::io::Error),

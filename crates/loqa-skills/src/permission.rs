@@ -57,6 +57,9 @@ const fn texts(name: &'static str) -> ScopeKey {
 const fn text(name: &'static str) -> ScopeKey {
     ScopeKey { name, kind: ScopeKind::Text, required: true }
 }
+const fn level(name: &'static str) -> ScopeKey {
+    ScopeKey { name, kind: ScopeKind::Text, required: false }
+}
 const fn flag(name: &'static str) -> ScopeKey {
     ScopeKey { name, kind: ScopeKind::Flag, required: false }
 }
@@ -123,9 +126,9 @@ permissions! {
     /// Have a named secret put into a request to one origin.
     SecretUse => "secret:use", T1, true, [text("name"), text("origin")];
     /// Read what was said.
-    TranscriptRead => "transcript:read", T1, true, [text("level")];
+    TranscriptRead => "transcript:read", T1, true, [level("level")];
     /// Read what happened.
-    EventStoreRead => "event_store:read", T1, true, [text("level")];
+    EventStoreRead => "event_store:read", T1, true, [level("level")];
     /// Ask the language model.
     LlmComplete => "llm:complete", T1, true, [limit("tokens_per_day", 10_000, 1_000_000)];
     /// Switch devices.
@@ -197,6 +200,11 @@ impl Scope {
             Some(ScopeValue::Limit(limit)) => Some((*limit).min(ceiling)),
             _ => Some(default),
         }
+    }
+
+    /// Every key that is written, in order.
+    pub fn entries(&self) -> impl Iterator<Item = (&'static str, &ScopeValue)> {
+        self.0.iter().map(|(key, value)| (*key, value))
     }
 
     /// The texts of `key`; empty when there are none.

@@ -118,6 +118,8 @@ pub(crate) struct Skill {
     pub(crate) module_sha256: String,
     /// What grants bind to.
     pub(crate) code_digest: String,
+    /// Whether it comes with Loqa, so that its words are as trusted as the hub's own.
+    pub(crate) is_bundled: bool,
     /// Whether it is loaded from the folder in which it is being written.
     pub(crate) is_dev: bool,
     compiled: CompiledPlugin,
@@ -173,6 +175,7 @@ impl Skill {
             manifest: Arc::new(manifest),
             module_sha256,
             code_digest,
+            is_bundled: false,
             is_dev: false,
             compiled,
             running,
@@ -246,10 +249,10 @@ impl Skill {
             },
         };
         *lock(&self.running) = Some(invocation);
-        let watch = watchdog.watch(control, plugin.cancel_handle());
+        let watch = watchdog.watch(control.clone(), plugin.cancel_handle());
         // Input and output travel in the invocation's blocks; Extism's own stay empty.
         let result = std::panic::catch_unwind(AssertUnwindSafe(|| plugin.call::<&[u8], ()>(export, &[])));
-        let stopped = watch.end();
+        let stopped = watch.end().or_else(|| control.stopped().filter(|stopped| *stopped != Stopped::Deadline));
         let mut invocation = lock(&self.running).take();
         let fault = invocation.as_ref().and_then(|invocation| invocation.fault.clone());
         let outcome = match (stopped, result) {

@@ -39,6 +39,7 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX timer_due ON timer (due_ms) WHERE firing = 0;
 ",
+    crate::grants::store::MIGRATION,
     "
     -- Tokens of the language model that a skill has used, by day since the Unix epoch.
     CREATE TABLE llm_use (
@@ -98,34 +99,22 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn open(data_dir: &Path) -> Result<Self, StoreError> {
-        let path = data_dir.join(FILE_NAME);
-        create_private(data_dir, &path)
-            .map_err(|source| StoreError::Open { path: path.display().to_string(), source })?;
-        let mut connection = Connection::open(&path)?;
-        connection.busy_timeout(BUSY)?;
-        // The mode comes back as a row.
-        connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "foreign_keys", true)?;
-        connection.pragma_update(None, "trusted_schema", false)?;
-        connection.pragma_update(None, "cell_size_check", true)?;
-        migrate(&mut connection)?;
+        let connection = open_connection(data_dir)?;
         // What was being delivered when the program ended is offered again.
         connection.execute("UPDATE timer SET firing = 0 WHERE firing = 1", [])?;
         Ok(Self { connection: Mutex::new(connection) })
     }
 
-    /// A copy of the store in that folder that is gone when it is dropped; empty without one.
-    pub(crate) fn copy_in_memory(data_dir: Option<&Path>) -> Result<Self, StoreError> {
-        let mut connection = Connection::open_in_memory()?;
-        let file = data_dir.map(|folder| folder.join(FILE_NAME)).filter(|file| file.is_file());
-        if let Some(file) = file {
-            let from = Connection::open_with_flags(file, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-            let backup = rusqlite::backup::Backup::new(&from, &mut connection)?;
-            backup.run_to_completion(1_000, Duration::ZERO, None)?;
+    /// Copies the store of one data folder to another one, which is empty.
+    pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), StoreError> {
+        let file = from.join(FILE_NAME);
+        if !file.is_file() {
+            return Ok(());
         }
-        migrate(&mut connection)?;
-        Ok(Self { connection: Mutex::new(connection) })
+        let from = Connection::open_with_flags(file, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let mut to = open_connection(to)?;
+        rusqlite::backup::Backup::new(&from, &mut to)?.run_to_completion(1_000, Duration::ZERO, None)?;
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
@@ -316,6 +305,22 @@ fn sizes(store: &Store, skill: &str) -> Result<BTreeMap<String, u64>, StoreError
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// Opens the file, made or brought to the newest version if need be.
+pub(crate) fn open_connection(data_dir: &Path) -> Result<Connection, StoreError> {
+    let path = data_dir.join(FILE_NAME);
+    create_private(data_dir, &path).map_err(|source| StoreError::Open { path: path.display().to_string(), source })?;
+    let mut connection = Connection::open(&path)?;
+    connection.busy_timeout(BUSY)?;
+    // The mode comes back as a row.
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.pragma_update(None, "cell_size_check", true)?;
+    migrate(&mut connection)?;
+    Ok(connection)
+}
+
 fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     let known = MIGRATIONS.len() as i64;
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -421,7 +426,7 @@ mod tests {
         drop(Store::open(dir.path()).unwrap());
         Connection::open(dir.path().join(FILE_NAME)).unwrap().pragma_update(None, "user_version", 99).unwrap();
         let Err(error) = Store::open(dir.path()) else { panic!("version 99 must be refused") };
-        assert_eq!(error.to_string(), "`skills.db` has version 99, this program knows up to 1; update Loqa");
+        assert_eq!(error.to_string(), "`skills.db` has version 99, this program knows up to 3; update Loqa");
     }
 
     #[cfg(unix)]

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// How often cancel flags are read while a skill runs. Chosen: a fifth of the 50 ms that a cancel may take.
 const TICK: Duration = Duration::from_millis(10);
+/// A call whose clock stands still just before its end must not keep the thread busy. Chosen.
+const SHORTEST: Duration = Duration::from_millis(1);
 
 struct Watched {
     control: CallControl,
@@ -108,7 +110,7 @@ fn watch(shared: &Shared) {
         for watched in state.calls.values_mut() {
             if watched.stopped.is_none() {
                 watched.stopped = watched.control.stopped();
-                pause = pause.min(watched.control.left());
+                pause = pause.min(watched.control.left().max(SHORTEST));
             }
             if watched.stopped.is_some() {
                 // Repeated every tick: Extism drops a cancel that comes before its own start message.

@@ -13,6 +13,9 @@
 //!   cancelled or failed are not waited for.
 //! - A turn without sound gets `ClauseSpoken`, `FirstSound` and `PlaybackFinished` at once.
 //!
+//! - Between [`Input::ConsentPending`] and [`Input::ConsentOver`] the person is asked, and
+//!   the tool waits.
+//!
 //! What the machine promises: `TurnStarted` is the first event; `TurnEnded` is the last
 //! action and comes exactly once, whatever the inputs; `TurnFailed` comes at most once
 //! and directly before it; whatever was started is completed, failed or cancelled.
@@ -65,8 +68,10 @@ pub struct Deadlines {
     pub llm_first: Duration,
     /// From the request to the end of a language model's reply.
     pub llm_total: Duration,
-    /// One tool call.
+    /// One tool call; it stands still while the person is asked.
     pub skill: Duration,
+    /// All questions of a turn together, from when each is shown to when it is over.
+    pub consent: Duration,
     /// From the first clause to the first sound.
     pub tts_first: Duration,
     /// How long playback may be silent beyond the time that the text needs to be spoken.
@@ -84,6 +89,7 @@ impl Default for Deadlines {
             llm_first: Duration::from_secs(8),
             llm_total: Duration::from_secs(30),
             skill: Duration::from_secs(2),
+            consent: Duration::from_secs(90),
             tts_first: Duration::from_secs(5),
             playback_gap: Duration::from_secs(5),
             turn: Duration::from_secs(45),
@@ -152,6 +158,10 @@ pub enum Input {
         /// Why.
         failure: Failure,
     },
+    /// The person is being asked whether the tool may do what it wants to.
+    ConsentPending,
+    /// The question is over, answered or not; the tool goes on or is refused.
+    ConsentOver,
     /// All audio of the clause was handed to the output.
     ClauseSpoken {
         /// Which, as in [`Action::Speak`].
@@ -232,6 +242,9 @@ const LISTEN_LIMIT: Duration = Duration::from_secs(MAX_UTTERANCE_SECONDS as u64 
 /// per character at normal speed, and half speed can be set.
 const SPEECH_PER_CHAR: Duration = Duration::from_millis(150);
 
+/// What is said when the person is asked. Kept ready, like the sentences about failures.
+const ASK_SENTENCE: &str = "I need your permission for that. Please confirm it on the screen.";
+
 /// Capability of the bundled model, whose figures have a class of their own.
 const REFLEX_CAPABILITY: &str = "llm.reflex";
 
@@ -251,6 +264,10 @@ pub struct Turn {
     failing: Option<Failure>,
     /// Set from the end of speech until the whole answer is known.
     answer_due: Option<Instant>,
+    /// Since when the person is being asked. Meanwhile tool and turn are not timed.
+    asked_at: Option<Instant>,
+    /// What is left of the time for questions.
+    consent_left: Duration,
     actions: Vec<Action>,
 }
 
@@ -325,8 +342,11 @@ impl Turn {
             speech: Speech::default(),
             failing: None,
             answer_due: None,
+            asked_at: None,
+            consent_left: Duration::ZERO,
             actions: Vec::new(),
         };
+        turn.consent_left = turn.settings.deadlines.consent;
         match start {
             Start::Voice { source } => {
                 turn.emit(TurnEvent::TurnStarted { source });
@@ -363,6 +383,10 @@ impl Turn {
             Phase::Answered => None,
             Phase::Ended => return None,
         };
+        if let Some(asked_at) = self.asked_at {
+            let consent = Some(asked_at + self.consent_left);
+            return [consent, self.speech.first_due].into_iter().flatten().min();
+        }
         [phase, self.answer_due, self.speech.first_due, self.speech.finish_due].into_iter().flatten().min()
     }
 
@@ -394,6 +418,8 @@ impl Turn {
             Input::ReplyDone => self.reply_done(now),
             Input::ToolReturned { outcome } => self.tool_returned(outcome, now),
             Input::ToolDenied { failure } => self.tool_denied(failure, now),
+            Input::ConsentPending => self.consent_pending(now),
+            Input::ConsentOver => self.consent_over(now),
             Input::ClauseSpoken { clause } => {
                 if clause < self.speech.clauses {
                     self.speech.spoken = self.speech.spoken.max(clause + 1);
@@ -633,7 +659,7 @@ impl Turn {
     }
 
     fn tool_returned(&mut self, outcome: ToolOutcome, now: Instant) {
-        let Some(call) = self.leave_tool() else {
+        let Some(call) = self.leave_tool(now) else {
             return;
         };
         self.emit(TurnEvent::ToolReturned { name: call.name.clone(), say: outcome.say.clone() });
@@ -654,8 +680,33 @@ impl Turn {
         }
     }
 
+    fn consent_pending(&mut self, now: Instant) {
+        if !matches!(self.phase, Phase::CallingTool { .. }) || self.asked_at.is_some() {
+            return;
+        }
+        let is_first = self.consent_left == self.settings.deadlines.consent;
+        self.asked_at = Some(now);
+        if is_first {
+            // Who only listens would wait in silence; the answer cannot be given by voice.
+            self.speak(ASK_SENTENCE.to_owned(), now);
+        }
+    }
+
+    /// The clocks of tool and turn go on where they stood.
+    fn consent_over(&mut self, now: Instant) {
+        let Some(asked_at) = self.asked_at.take() else { return };
+        let waited = now.saturating_duration_since(asked_at);
+        self.consent_left = self.consent_left.saturating_sub(waited.max(Duration::from_millis(1)));
+        if let Phase::CallingTool { due, .. } = &mut self.phase {
+            *due += waited;
+        }
+        if let Some(due) = &mut self.answer_due {
+            *due += waited;
+        }
+    }
+
     fn tool_denied(&mut self, failure: Failure, now: Instant) {
-        let Some(call) = self.leave_tool() else {
+        let Some(call) = self.leave_tool(now) else {
             return;
         };
         self.emit(TurnEvent::ToolDenied { name: call.name, failure: failure.clone() });
@@ -663,10 +714,11 @@ impl Turn {
     }
 
     /// Leaves the tool, which does not run any more, and the reply that asked for it.
-    fn leave_tool(&mut self) -> Option<ToolCall> {
+    fn leave_tool(&mut self, now: Instant) -> Option<ToolCall> {
         if !matches!(self.phase, Phase::CallingTool { .. }) {
             return None;
         }
+        self.consent_over(now);
         let Phase::CallingTool { call, reply_open, .. } = std::mem::replace(&mut self.phase, Phase::Answered) else {
             return None;
         };
@@ -795,6 +847,15 @@ impl Turn {
             let message = format!("{what} took longer than {} ms", limit.as_millis());
             Failure::new(hop, ErrorCode::DeadlineExceeded, message)
         };
+        if let Some(asked_at) = self.asked_at {
+            if asked_at + self.consent_left <= now {
+                self.actions.push(Action::Cancel { hop: Hop::Skill });
+                self.tool_denied(late(Hop::Skill, "the answer to a question", deadlines.consent), now);
+            } else if is_due(self.speech.first_due) {
+                self.first_sound_overdue(now);
+            }
+            return;
+        }
         if is_due(self.answer_due) {
             let hop = match self.phase {
                 Phase::Listening { .. } => Hop::Input,
@@ -840,12 +901,17 @@ impl Turn {
             | Phase::Ended => {}
         }
         if is_due(self.speech.first_due) {
-            // Audio that the output has but does not play is not the engine's fault.
-            let hop = if self.speech.spoken > 0 { Hop::Output } else { Hop::Tts };
-            self.speech_lost(late(hop, "the first sound", deadlines.tts_first), true, now);
+            self.first_sound_overdue(now);
         } else if is_due(self.speech.finish_due) {
             self.playback_overdue(now);
         }
+    }
+
+    fn first_sound_overdue(&mut self, now: Instant) {
+        // Audio that the output has but does not play is not the engine's fault.
+        let hop = if self.speech.spoken > 0 { Hop::Output } else { Hop::Tts };
+        let message = format!("the first sound took longer than {} ms", self.settings.deadlines.tts_first.as_millis());
+        self.speech_lost(Failure::new(hop, ErrorCode::DeadlineExceeded, message), true, now);
     }
 
     /// The audio should have been played long ago.
@@ -895,6 +961,7 @@ impl Turn {
 
     /// Cancels what runs, except speech.
     fn cancel_running(&mut self) {
+        self.asked_at = None;
         match std::mem::replace(&mut self.phase, Phase::Answered) {
             Phase::Listening { .. } | Phase::Transcribing { .. } => {
                 self.actions.push(Action::Cancel { hop: Hop::Stt });

@@ -8,7 +8,7 @@ use super::understand::bad;
 use super::{HostFunction, MAX_HTTP_CALLS, Performed, Refusal, Running};
 use crate::authorize::{Authorized, Reach, Reason, Usage};
 use crate::host::effects::{EffectCode, EffectFault, HttpAnswer, HttpOrder};
-use crate::permission::{Permission, ScopeValue};
+use crate::permission::Permission;
 use crate::taint::Label;
 use loqa_audit::{Outcome, Status};
 use serde::Deserialize;
@@ -244,10 +244,9 @@ impl Running {
         Ok(secret.expose().to_owned())
     }
 
-    /// The manifest must ask for it; the gate has held the address against the grant.
+    /// The manifest must ask for it, and no grant may leave it out.
     fn may_call_lan(&self) -> bool {
-        let declared = self.manifest.requested(Permission::HttpCall);
-        declared.is_some_and(|requested| requested.scope.get("lan") == Some(&ScopeValue::Flag(true)))
+        self.scopes(Permission::HttpCall).all(|scope| scope.flag("lan"))
     }
 }
 

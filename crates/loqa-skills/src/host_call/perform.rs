@@ -4,6 +4,7 @@ use super::understand::{Call, HistoryDepth, bad, day};
 use super::{Performed, Refusal, Running, log};
 use crate::authorize::{Authorized, Reason};
 use crate::host::effects::{DeviceOrder, EffectFault, EventQuery, LlmOrder, Pending, wait_for};
+use crate::permission::{Permission, Scope};
 use crate::taint::Label;
 use serde_json::{Value, json};
 
@@ -88,6 +89,13 @@ impl Running {
             }
             Call::Llm { system, prompt, max_tokens, tokens_asked, .. } => {
                 let (skill, today) = (skill.to_owned(), day(self.now_ms));
+                // The gate counts since the hub was started, the store over restarts.
+                let used = store.tokens_of_day(&skill, today)?.saturating_add(tokens_asked);
+                if self.scopes(Permission::LlmComplete).any(|scope| {
+                    scope.limit(Permission::LlmComplete, "tokens_per_day").is_some_and(|limit| used > limit)
+                }) {
+                    return Err(Refusal::Denied(Reason::RateExceeded));
+                }
                 // Counted before it is asked, so that a call that is stopped does not get it for nothing.
                 store.count_tokens(&skill, today, i64::try_from(tokens_asked).unwrap_or(i64::MAX))?;
                 let order =
@@ -119,6 +127,17 @@ impl Running {
     /// Waits for an effect no longer than the call has time, and only while it is wanted.
     pub(super) fn wait<T>(&self, begin: impl FnOnce(Pending<T>)) -> Result<T, EffectFault> {
         wait_for(self.patience(), || self.is_wanted(), begin)
+    }
+
+    /// How far a permission reaches: as the manifest says, and as every grant in force does.
+    pub(super) fn scopes(&self, permission: Permission) -> impl Iterator<Item = Scope> {
+        let grants = self.shared.gate.grants().list(Some(&self.actor.skill));
+        let digest = self.actor.digest.clone();
+        let granted = grants
+            .into_iter()
+            .filter(move |grant| grant.permission == permission && grant.ended.is_none() && grant.digest == digest)
+            .map(|grant| grant.scope);
+        self.manifest.requested(permission).map(|requested| requested.scope.clone()).into_iter().chain(granted)
     }
 
     fn transcript(&mut self, depth: HistoryDepth) -> Value {

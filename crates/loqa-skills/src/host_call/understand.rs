@@ -32,7 +32,7 @@ struct LogArguments {
 
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum LogLevel {
+pub(crate) enum LogLevel {
     Debug,
     Info,
     Warn,
@@ -159,7 +159,7 @@ pub(crate) enum Call {
     Secret { name: String, origin: String },
     Transcript { level: String, depth: HistoryDepth },
     EventStore { level: String, reach: EventLevel, limit: u32 },
-    Llm { system: String, prompt: String, max_tokens: u32, tokens_asked: u64, tokens_after: u64 },
+    Llm { system: String, prompt: String, max_tokens: u32, tokens_asked: u64 },
     Device { operation: String, entity: String, data: Value, words: String },
 }
 
@@ -255,8 +255,7 @@ impl Running {
                 }
                 let read = (system.len() as u64 + prompt.len() as u64).div_ceil(BYTES_PER_TOKEN);
                 let tokens_asked = read + u64::from(max_tokens);
-                let tokens_after = store.tokens_of_day(skill, day(self.now_ms))? + tokens_asked;
-                Call::Llm { system, prompt, max_tokens, tokens_asked, tokens_after }
+                Call::Llm { system, prompt, max_tokens, tokens_asked }
             }
             HostFunction::Device => {
                 let DeviceArguments { operation, entity, data } = arguments(input)?;
@@ -288,7 +287,7 @@ impl Call {
             Self::Http(request) => request.usage(),
             Self::Secret { name, origin } => Usage { secret: Some(name), origin: Some(origin), ..none },
             Self::Transcript { level, .. } | Self::EventStore { level, .. } => Usage { level: Some(level), ..none },
-            Self::Llm { tokens_after, .. } => Usage { tokens: *tokens_after, ..none },
+            Self::Llm { tokens_asked, .. } => Usage { tokens: *tokens_asked, ..none },
             Self::Device { entity, words, .. } => {
                 Usage { entity: Some(entity), arguments: Some(words), rated: true, ..none }
             }

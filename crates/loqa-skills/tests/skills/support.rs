@@ -1,7 +1,7 @@
 //! What the tests share: a host on a folder of its own, a clock that is moved by hand,
 //! effects that are written down, and small modules in WASM text.
 
-use loqa_audit::{Entry, Journal, JournalError, Outcome};
+use loqa_audit::{Entry, Journal, JournalError, Kind, Outcome};
 use loqa_protocol::{Failure, SessionId, ToolCall, ToolOutcome, TurnId};
 use loqa_skills::{
     Clock, DeviceOrder, Effects, EventQuery, HttpAnswer, HttpOrder, Invocation, LlmAnswer, LlmOrder, Pending, Said,
@@ -129,6 +129,9 @@ impl Journal for Decisions {
     }
 
     fn append_later(&self, entry: Entry) {
+        if !matches!(entry.kind, Kind::CallIntent | Kind::CallDenied) {
+            return;
+        }
         // The calls' own rows are the business of other tests.
         let (Some(effect), Some(permission), Some(reason)) = (entry.effect, entry.permission, entry.reason) else {
             return;

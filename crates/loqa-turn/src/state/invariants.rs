@@ -87,6 +87,17 @@ const PLANTED_FAULTS: &[(&str, Plant)] = &[
         step.actions.insert(0, Action::CallTool { call });
         true
     }),
+    ("a question is cut off", |t| {
+        let asked = t.steps.iter().position(|s| {
+            s.input == Some(Input::ConsentPending)
+                && s.actions.iter().any(|a| matches!(a, Action::Speak { text, .. } if text == ASK_SENTENCE))
+        });
+        let Some(asked) = asked else { return false };
+        let at = t.steps[asked].at;
+        let tick = Step { at, input: Some(Input::Tick), actions: vec![Action::Cancel { hop: Hop::Skill }] };
+        t.steps.insert(asked + 1, tick);
+        t.settings.deadlines.consent > Duration::ZERO
+    }),
     ("the turn lasts too long", |t| {
         let Some(last) = t.steps.last_mut() else { return false };
         last.at += Duration::from_secs(100_000);
@@ -119,6 +130,7 @@ fn change(timeline: &mut Timeline, which: fn(&Action) -> bool, how: fn(&mut Vec<
 fn check_invariants(timeline: &Timeline) -> Result<(), String> {
     let mut observed = Observed::default();
     for step in &timeline.steps {
+        observed.now = step.at;
         if let Some(input) = &step.input {
             observed.take_input(input);
         }
@@ -155,6 +167,11 @@ struct Observed {
     first_sound: bool,
     last: Option<Action>,
     input_before: Option<Input>,
+    now: Duration,
+    /// Since when the person is asked.
+    asked_at: Option<Duration>,
+    /// How long earlier questions took.
+    asked_before: Duration,
 }
 
 impl Observed {
@@ -173,9 +190,22 @@ impl Observed {
                 self.clauses_spoken = self.clauses_spoken.max(clause + 1);
             }
             Input::Cancel | Input::BargeIn => self.cancelled = true,
+            Input::ConsentPending if self.skill => {
+                self.asked_at.get_or_insert(self.now);
+            }
+            Input::ConsentOver => self.consent_over(),
             _ => {}
         }
+        if !self.skill {
+            self.consent_over();
+        }
         self.input_before = Some(input.clone());
+    }
+
+    fn consent_over(&mut self) {
+        if let Some(asked_at) = self.asked_at.take() {
+            self.asked_before += (self.now - asked_at).max(Duration::from_millis(1));
+        }
     }
 
     fn take_action(&mut self, action: &Action, timeline: &Timeline) -> Result<(), String> {
@@ -229,6 +259,14 @@ impl Observed {
                 self.speech_complete = true;
             }
             Action::Cancel { hop } => {
+                if *hop == Hop::Skill
+                    && self.input_before == Some(Input::Tick)
+                    && let Some(asked_at) = self.asked_at
+                {
+                    let asked = self.asked_before + (self.now - asked_at);
+                    let limit = timeline.settings.deadlines.consent;
+                    need(asked >= limit, "no deadline of the tool or the turn ends a question")?;
+                }
                 let running = match hop {
                     Hop::Stt => std::mem::take(&mut self.stt),
                     Hop::Llm => std::mem::take(&mut self.llm),
@@ -292,7 +330,7 @@ impl Observed {
         let deadlines = settings.deadlines;
         let chars = u32::try_from(self.chars).unwrap_or(u32::MAX);
         let playback = (deadlines.playback_gap + SPEECH_PER_CHAR * chars) * (self.clauses + 3);
-        let limit = LISTEN_LIMIT + deadlines.turn + deadlines.tts_first + playback;
+        let limit = LISTEN_LIMIT + deadlines.turn + deadlines.consent + deadlines.tts_first + playback;
         need(last <= limit, "the turn ends within its deadlines")
     }
 }
@@ -379,6 +417,7 @@ fn random_settings(rng: &mut StdRng) -> TurnSettings {
         llm_first: any(8_000),
         llm_total: any(30_000),
         skill: any(2_000),
+        consent: any(40_000),
         tts_first: any(5_000),
         playback_gap: any(5_000),
         turn: any(45_000),
@@ -399,6 +438,7 @@ struct RandomDriver {
     audio_open: bool,
     llm: bool,
     skill: bool,
+    asking: bool,
     clauses: u32,
     clauses_spoken: u32,
     complete: bool,
@@ -410,7 +450,7 @@ impl RandomDriver {
             match action {
                 Action::OpenStt => (self.stt, self.audio_open) = (true, true),
                 Action::EndAudio => self.audio_open = false,
-                Action::CallTool { .. } => self.skill = true,
+                Action::CallTool { .. } => (self.skill, self.asking) = (true, false),
                 Action::StartReply { .. } => self.llm = true,
                 Action::Speak { clause, .. } => self.clauses = clause + 1,
                 Action::SpeechComplete => self.complete = true,
@@ -440,8 +480,11 @@ impl RandomDriver {
             inputs.push(Input::ReplyDone);
             inputs.push(random_call(rng));
         }
-        if self.skill {
+        if self.skill && self.asking {
+            inputs.push(Input::ConsentOver);
+        } else if self.skill {
             inputs.push(random_return(rng));
+            inputs.push(Input::ConsentPending);
         }
         if self.clauses_spoken < self.clauses {
             inputs.push(Input::ClauseSpoken { clause: self.clauses_spoken });
@@ -453,7 +496,9 @@ impl RandomDriver {
         match &input {
             Input::TranscriptFinal { .. } => self.stt = false,
             Input::ReplyDone => self.llm = false,
-            Input::ToolReturned { .. } | Input::ToolDenied { .. } => self.skill = false,
+            Input::ToolReturned { .. } | Input::ToolDenied { .. } => (self.skill, self.asking) = (false, false),
+            Input::ConsentPending => self.asking = true,
+            Input::ConsentOver => self.asking = false,
             Input::ClauseSpoken { .. } => self.clauses_spoken += 1,
             _ => {}
         }
@@ -462,7 +507,7 @@ impl RandomDriver {
 }
 
 fn random_input(rng: &mut StdRng) -> Input {
-    match rng.random_range(0..16) {
+    match rng.random_range(0..18) {
         0 => Input::SpeechStarted,
         1 => Input::SpeechEnded { audio_ms: rng.random_range(0..3) * 700 },
         2 => Input::TranscriptPartial { text: random_text(rng) },
@@ -479,6 +524,8 @@ fn random_input(rng: &mut StdRng) -> Input {
             let hop = *Hop::ALL.choose(rng).unwrap_or(&Hop::Hub);
             Input::Failed { failure: random_failure(rng, hop) }
         }
+        16 => Input::ConsentPending,
+        17 => Input::ConsentOver,
         14 => [Input::Cancel, Input::BargeIn].choose(rng).cloned().unwrap_or(Input::Cancel),
         _ => Input::Tick,
     }

@@ -608,6 +608,145 @@ fn a_refused_or_slow_tool_is_said() {
 }
 
 #[test]
+fn a_question_to_the_person_stops_the_clocks_and_has_an_end_itself() {
+    // The tool has two seconds; the person takes twenty, and one second of the tool is left.
+    check(
+        "text set a timer for 5 minutes\n+1000 ask\nspoken 0\nsound\n+20000 tick\nasked\n+500 returned It is done.\nspoken 1\nfinished",
+        expect![[r#"
+            0 text set a timer for 5 minutes
+                turn_started {"source":"text"}
+                transcript_final {"confidence":1.0,"text":"set a timer for 5 minutes"}
+                intent_matched {"call":{"arguments":{"duration_s":300},"name":"timer.start"},"leftover":"","template":"set a timer for {duration_s:duration}"}
+                tool_called {"call":{"arguments":{"duration_s":300},"name":"timer.start"},"planned_by":{"by":"intent","leftover":"","template":"set a timer for {duration_s:duration}"}}
+                CALL timer.start {"duration_s":300}
+            1000 +1000 ask
+                speaking_started {"text":"I need your permission for that. Please confirm it on the screen."}
+                SPEAK 0: "I need your permission for that. Please confirm it on the screen."
+            1000 spoken 0
+            1000 sound
+                first_sound
+            21000 +20000 tick
+            21000 asked
+            21500 +500 returned It is done.
+                tool_returned {"name":"timer.start","say":"It is done."}
+                speaking_started {"text":"It is done."}
+                SPEAK 1: "It is done."
+                SPEECH COMPLETE
+            21500 spoken 1
+            21500 finished
+                speaking_finished
+                turn_ended {"class":"intent","end":"completed"}
+        "#]],
+    );
+    check(
+        "text set a timer for 5 minutes\n+1000 ask\nspoken 0\nsound\n+20000 asked\ndeadline",
+        expect![[r#"
+        0 text set a timer for 5 minutes
+            turn_started {"source":"text"}
+            transcript_final {"confidence":1.0,"text":"set a timer for 5 minutes"}
+            intent_matched {"call":{"arguments":{"duration_s":300},"name":"timer.start"},"leftover":"","template":"set a timer for {duration_s:duration}"}
+            tool_called {"call":{"arguments":{"duration_s":300},"name":"timer.start"},"planned_by":{"by":"intent","leftover":"","template":"set a timer for {duration_s:duration}"}}
+            CALL timer.start {"duration_s":300}
+        1000 +1000 ask
+            speaking_started {"text":"I need your permission for that. Please confirm it on the screen."}
+            SPEAK 0: "I need your permission for that. Please confirm it on the screen."
+        1000 spoken 0
+        1000 sound
+            first_sound
+        21000 +20000 asked
+        22000 deadline
+            CANCEL skill
+            tool_denied {"failure":{"code":"deadline_exceeded","hop":"skill","message":"the tool took longer than 2000 ms"},"name":"timer.start"}
+            speaking_started {"text":"Sorry, I don't know whether that worked."}
+            SPEAK 1: "Sorry, I don't know whether that worked."
+            SPEECH COMPLETE
+    "#]],
+    );
+    // Nobody answers, and nobody says that the question is over.
+    check(
+        "text set a timer for 5 minutes\nask\nspoken 0\nsound\ndeadline\nspoken 1\nfinished",
+        expect![[r#"
+        0 text set a timer for 5 minutes
+            turn_started {"source":"text"}
+            transcript_final {"confidence":1.0,"text":"set a timer for 5 minutes"}
+            intent_matched {"call":{"arguments":{"duration_s":300},"name":"timer.start"},"leftover":"","template":"set a timer for {duration_s:duration}"}
+            tool_called {"call":{"arguments":{"duration_s":300},"name":"timer.start"},"planned_by":{"by":"intent","leftover":"","template":"set a timer for {duration_s:duration}"}}
+            CALL timer.start {"duration_s":300}
+        0 ask
+            speaking_started {"text":"I need your permission for that. Please confirm it on the screen."}
+            SPEAK 0: "I need your permission for that. Please confirm it on the screen."
+        0 spoken 0
+        0 sound
+            first_sound
+        90000 deadline
+            CANCEL skill
+            tool_denied {"failure":{"code":"deadline_exceeded","hop":"skill","message":"the answer to a question took longer than 90000 ms"},"name":"timer.start"}
+            speaking_started {"text":"Sorry, I don't know whether that worked."}
+            SPEAK 1: "Sorry, I don't know whether that worked."
+            SPEECH COMPLETE
+        90000 spoken 1
+        90000 finished
+            speaking_finished
+            turn_failed {"failure":{"code":"deadline_exceeded","hop":"skill","message":"the answer to a question took longer than 90000 ms"}}
+            turn_ended {"class":"intent","end":"failed"}
+    "#]],
+    );
+    // All questions together have one time; a question outside of a tool's call is none.
+    check(
+        "text set a timer for 5 minutes\nask\nspoken 0\nsound\n+60000 asked\nask\ndeadline\nspoken 1\nfinished\nask",
+        expect![[r#"
+            0 text set a timer for 5 minutes
+                turn_started {"source":"text"}
+                transcript_final {"confidence":1.0,"text":"set a timer for 5 minutes"}
+                intent_matched {"call":{"arguments":{"duration_s":300},"name":"timer.start"},"leftover":"","template":"set a timer for {duration_s:duration}"}
+                tool_called {"call":{"arguments":{"duration_s":300},"name":"timer.start"},"planned_by":{"by":"intent","leftover":"","template":"set a timer for {duration_s:duration}"}}
+                CALL timer.start {"duration_s":300}
+            0 ask
+                speaking_started {"text":"I need your permission for that. Please confirm it on the screen."}
+                SPEAK 0: "I need your permission for that. Please confirm it on the screen."
+            0 spoken 0
+            0 sound
+                first_sound
+            60000 +60000 asked
+            60000 ask
+            90000 deadline
+                CANCEL skill
+                tool_denied {"failure":{"code":"deadline_exceeded","hop":"skill","message":"the answer to a question took longer than 90000 ms"},"name":"timer.start"}
+                speaking_started {"text":"Sorry, I don't know whether that worked."}
+                SPEAK 1: "Sorry, I don't know whether that worked."
+                SPEECH COMPLETE
+            90000 spoken 1
+            90000 finished
+                speaking_finished
+                turn_failed {"failure":{"code":"deadline_exceeded","hop":"skill","message":"the answer to a question took longer than 90000 ms"}}
+                turn_ended {"class":"intent","end":"failed"}
+            90000 ask
+        "#]],
+    );
+    check(
+        "text set a timer for 5 minutes\nask\nspoken 0\nsound\n+60000 cancel",
+        expect![[r#"
+        0 text set a timer for 5 minutes
+            turn_started {"source":"text"}
+            transcript_final {"confidence":1.0,"text":"set a timer for 5 minutes"}
+            intent_matched {"call":{"arguments":{"duration_s":300},"name":"timer.start"},"leftover":"","template":"set a timer for {duration_s:duration}"}
+            tool_called {"call":{"arguments":{"duration_s":300},"name":"timer.start"},"planned_by":{"by":"intent","leftover":"","template":"set a timer for {duration_s:duration}"}}
+            CALL timer.start {"duration_s":300}
+        0 ask
+            speaking_started {"text":"I need your permission for that. Please confirm it on the screen."}
+            SPEAK 0: "I need your permission for that. Please confirm it on the screen."
+        0 spoken 0
+        0 sound
+            first_sound
+        60000 +60000 cancel
+            CANCEL skill
+            STOP SPEAKING
+            turn_ended {"class":"intent","end":"cancelled"}
+    "#]],
+    );
+}
+
+#[test]
 fn speech_recognition_that_fails_or_hangs_is_said() {
     check(
         "voice\nend 800\nfail stt engine_lost\nspoken 0\nsound\nfinished",
@@ -1059,6 +1198,8 @@ impl Runner {
             "done" => Input::ReplyDone,
             "returned" => Input::ToolReturned { outcome: ToolOutcome { say: rest.to_owned(), data: json!({"n": 1}) } },
             "denied" => Input::ToolDenied { failure: Failure::new(Hop::Skill, code(rest), "refused") },
+            "ask" => Input::ConsentPending,
+            "asked" => Input::ConsentOver,
             "spoken" => Input::ClauseSpoken { clause: rest.parse().unwrap() },
             "sound" => Input::FirstSound,
             "finished" => Input::PlaybackFinished,
