@@ -23,6 +23,14 @@ fn row(function: HostFunction) -> (&'static str, Option<&'static str>) {
         HostFunction::TimerSet => (r#"{"id":"t","due_in_ms":5,"data":null}"#, None),
         HostFunction::TimerCancel => (r#"{"id":"t"}"#, None),
         HostFunction::TimerList => ("{}", None),
+        HostFunction::Http => (r#"{"method":"GET","url":"https://a.test/x"}"#, Some("test calls GET https://a.test/x")),
+        HostFunction::Secret => (r#"{"name":"key","origin":"https://a.test"}"#, None),
+        HostFunction::Transcript => (r#"{"level":"utterance"}"#, None),
+        HostFunction::EventStore => (r#"{"level":"own"}"#, Some("test reads Own events")),
+        HostFunction::Llm => (r#"{"prompt":"hello"}"#, Some("test asks hello")),
+        HostFunction::Device => {
+            (r#"{"operation":"turn_on","entity":"light.kitchen"}"#, Some("test orders turn_on light.kitchen"))
+        }
     }
 }
 
@@ -36,7 +44,15 @@ fn caller(function: HostFunction, arguments: &str) -> String {
 }
 
 fn request(function: HostFunction) -> String {
-    let scope = if function == HostFunction::Publish { "topics: [a], " } else { "" };
+    let scope = match function.permission() {
+        Permission::BusPublish => "topics: [a], ",
+        Permission::HttpCall => r#"urls: ["https://a.test/"], methods: [GET], "#,
+        Permission::SecretUse => r#"name: key, origin: "https://a.test", "#,
+        Permission::TranscriptRead => "level: utterance, ",
+        Permission::EventStoreRead => "level: own, ",
+        Permission::DeviceControl => "domains: [light], entities: [light.kitchen], ",
+        _ => "",
+    };
     format!("{{ use: {}, {scope}reason: for tests }}", function.permission())
 }
 
