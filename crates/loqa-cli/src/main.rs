@@ -51,7 +51,7 @@ enum Command {
         #[command(subcommand)]
         action: command::models::Action,
     },
-    /// Make, check, install and look after skills.
+    /// Make, check, install and look after skills, and what they may do.
     Skill {
         #[command(subcommand)]
         action: command::skill::Action,

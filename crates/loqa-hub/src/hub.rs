@@ -509,6 +509,9 @@ async fn run_timers(inner: Arc<Inner>) {
                     Err(failure) => tracing::warn!(skill = %timer.skill, %failure, "event was not taken"),
                 }
             }
+            if let Err(error) = skills.grants().tick() {
+                tracing::error!(%error, "the clock of the grants cannot be kept");
+            }
             (said, skills.next_timer())
         })
         .await;

@@ -8,6 +8,7 @@ use crate::SkillError;
 use crate::blocks;
 use crate::control::{CallControl, Stopped};
 use crate::grants::code_digest;
+use crate::host::MAX_BUDGET;
 use crate::host_call::{HostFunction, NAMESPACE, Running};
 use crate::manifest::{self, Manifest};
 use crate::module::{self, MEMORY_PAGES};
@@ -15,6 +16,7 @@ use crate::package::Pin;
 use crate::permission::Permission;
 use crate::watchdog::Watchdog;
 use extism::{CompiledPlugin, Function, PTR, Plugin, PluginBuilder, UserData, Val, Wasm};
+use loqa_audit::Status;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use std::collections::VecDeque;
@@ -69,6 +71,8 @@ pub struct SkillInfo {
     pub permissions: Vec<String>,
     /// Whether it runs.
     pub state: SkillState,
+    /// Whether it is loaded from the folder in which it is being written.
+    pub dev: bool,
 }
 
 /// Whether a skill runs.
@@ -92,8 +96,22 @@ pub(crate) enum CallError {
     Revoked(Permission),
     /// The skill could not begin in time, because an earlier call was still running.
     Queued,
+    /// The skill did not finish in its time; counts towards its suspension.
+    Overdue(String),
     /// The skill broke; counts towards its suspension.
     Fault(String),
+}
+
+impl CallError {
+    /// How the audit calls it.
+    pub(crate) const fn status(&self) -> Status {
+        match self {
+            Self::Busy => Status::Error,
+            Self::Cancelled | Self::Revoked(_) => Status::Cancelled,
+            Self::Queued | Self::Overdue(_) => Status::Timeout,
+            Self::Fault(_) => Status::Trap,
+        }
+    }
 }
 
 pub(crate) struct Skill {
@@ -103,6 +121,8 @@ pub(crate) struct Skill {
     pub(crate) code_digest: String,
     /// Whether it comes with Loqa, so that its words are as trusted as the hub's own.
     pub(crate) is_bundled: bool,
+    /// Whether it is loaded from the folder in which it is being written.
+    pub(crate) is_dev: bool,
     compiled: CompiledPlugin,
     /// The invocation that the host functions act for.
     running: Arc<Mutex<Option<Running>>>,
@@ -153,6 +173,7 @@ impl Skill {
             module_sha256,
             code_digest,
             is_bundled: false,
+            is_dev: false,
             compiled,
             running,
             slot: Mutex::new(Slot { is_taken: false, instance: Some((instance, 0)) }),
@@ -180,7 +201,15 @@ impl Skill {
                 .map(|requested| requested.permission.as_str().to_owned())
                 .collect(),
             state: if self.is_suspended() { SkillState::Suspended } else { SkillState::Enabled },
+            dev: self.is_dev,
         }
+    }
+
+    /// The wall time that a call gets: `voice`, or more for a skill that waits for others.
+    pub(crate) fn budget(&self, voice: Duration) -> Duration {
+        let waits = [Permission::HttpCall, Permission::LlmComplete];
+        let is_slow = waits.into_iter().any(|permission| self.manifest.requested(permission).is_some());
+        if is_slow { MAX_BUDGET.max(voice) } else { voice }
     }
 
     pub(crate) fn is_suspended(&self) -> bool {
@@ -231,7 +260,7 @@ impl Skill {
                 Err(match stopped {
                     Stopped::Cancelled => CallError::Cancelled,
                     Stopped::Revoked(permission) => CallError::Revoked(permission),
-                    Stopped::Deadline => CallError::Fault(format!("did not finish within {} ms", budget.as_millis())),
+                    Stopped::Deadline => CallError::Overdue(format!("did not finish within {} ms", budget.as_millis())),
                 })
             }
             (None, Ok(Ok(()))) => {
@@ -335,6 +364,17 @@ fn check_pin(path: &Path, bytes: &[u8], sha256: Option<&str>) -> Result<(), Skil
         }
         Some(_) | None => Ok(()),
     }
+}
+
+/// The manifest of the skill in `folder`, and what its grants bind to, see [`code_digest`].
+/// Nothing is compiled.
+pub fn identify(folder: &Path) -> Result<(Manifest, String), SkillError> {
+    let manifest_path = folder.join(manifest::FILE_NAME);
+    let manifest_bytes = read_bounded(&manifest_path, manifest::MAX_BYTES)?;
+    let manifest = Manifest::parse(&manifest_path, &manifest_bytes)?;
+    let module = read_bounded(&folder.join(&manifest.module), module::MAX_MODULE_BYTES)?;
+    let digest = code_digest(&manifest_bytes, &module);
+    Ok((manifest, digest))
 }
 
 /// Reads a regular file; a link could lead out of the skill's folder.

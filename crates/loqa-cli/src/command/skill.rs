@@ -5,6 +5,7 @@
 
 mod build;
 mod check;
+mod grants;
 mod install;
 mod key;
 mod list;
@@ -82,6 +83,8 @@ pub enum Action {
         /// Name of the skill.
         name: String,
     },
+    #[command(flatten)]
+    Grants(grants::Action),
 }
 
 /// Longest wait for a hub that loads skills; compiling one takes well under a second.
@@ -103,6 +106,7 @@ pub async fn run(session: &Session, action: Action) -> anyhow::Result<ExitCode> 
         Action::Rollback { name } => switch::run(session, switch::Change::Rollback, &name).await,
         Action::Enable { name } => switch::run(session, switch::Change::Enable, &name).await,
         Action::Disable { name } => switch::run(session, switch::Change::Disable, &name).await,
+        Action::Grants(action) => grants::run(session, action).await,
         Action::Remove { name } => switch::run(session, switch::Change::Remove, &name).await,
     }
 }
