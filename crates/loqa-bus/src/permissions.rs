@@ -42,6 +42,7 @@ impl Permissions {
                 subject::ENGINE_HEARTBEAT.to_owned(),
                 subject::HUB_ASK.to_owned(),
                 subject::HUB_NODES.to_owned(),
+                subject::HUB_AUDIT.to_owned(),
                 subject::HUB_NONCE.to_owned(),
                 "loqa.event.*".to_owned(),
             ],
@@ -74,7 +75,7 @@ impl Permissions {
     #[must_use]
     pub fn operator() -> Self {
         Self {
-            publish: vec![subject::HUB_ASK.to_owned(), subject::HUB_NODES.to_owned()],
+            publish: vec![subject::HUB_ASK.to_owned(), subject::HUB_NODES.to_owned(), subject::HUB_AUDIT.to_owned()],
             subscribe: vec!["loqa.event.*".to_owned()],
             responses: false,
         }

@@ -51,6 +51,11 @@ enum Command {
         #[command(subcommand)]
         action: command::models::Action,
     },
+    /// Show and check the record of who did what, and of every byte that left.
+    Audit {
+        #[command(subcommand)]
+        action: command::audit::Action,
+    },
     /// Show the configuration.
     Config {
         #[command(subcommand)]
@@ -118,6 +123,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Serve(serve) => serve.run(session).await,
             Command::Nodes => command::nodes::run(&session).await,
             Command::Models { action } => command::models::run(&session, &action),
+            Command::Audit { action } => command::audit::run(&session, action).await,
             Command::Config { action } => command::config::run(&session, &action),
             Command::Doctor => command::doctor::run(&session).await,
             Command::Bench { what } => command::bench::run(session, what).await,

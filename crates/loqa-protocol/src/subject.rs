@@ -13,6 +13,8 @@ pub const ENGINE_HEARTBEAT: &str = "loqa.engine.heartbeat";
 pub const HUB_ASK: &str = "loqa.hub.ask";
 /// Operator → hub: empty, answered with a list of [`crate::client::NodeInfo`].
 pub const HUB_NODES: &str = "loqa.hub.nodes";
+/// Operator → hub: [`crate::client::AuditRequest`], answered with [`crate::client::AuditReply`].
+pub const HUB_AUDIT: &str = "loqa.hub.audit";
 /// Hub → hub: the readiness nonce.
 pub const HUB_NONCE: &str = "loqa.hub.nonce";
 
@@ -172,6 +174,12 @@ pub const CATALOG: &[SubjectSpec] = &[
         pattern: HUB_NODES,
         direction: "operator → hub",
         payload: "empty → [NodeInfo]",
+        delivery: Delivery::Request,
+    },
+    SubjectSpec {
+        pattern: HUB_AUDIT,
+        direction: "operator → hub",
+        payload: "AuditRequest → AuditReply",
         delivery: Delivery::Request,
     },
     SubjectSpec {

@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
-use loqa_protocol::client::{AskReply, AskRequest, NodeInfo};
+use loqa_protocol::client::{AskReply, AskRequest, AuditReply, AuditRequest, NodeInfo};
 use loqa_protocol::engine::{
     Control, ControlAnswer, DEAD_AFTER_MS, EngineAnnounce, EngineBoot, EngineHello, HEARTBEAT_MS, Heartbeat, HubAnswer,
 };
@@ -34,8 +34,8 @@ fn types() -> BTreeMap<&'static str, (RoundTrip, Option<&'static str>)> {
         };
     }
     types! {
-        AskReply by "type", AskRequest, Control by "type", ControlAnswer by "type", EngineAnnounce, EngineBoot,
-        EngineHello, Heartbeat, HubAnswer by "type", LlmReply by "type", LlmRequest, NodeInfo, PlannedBy by "by",
+        AskReply by "type", AskRequest, AuditReply by "type", AuditRequest by "type", Control by "type",
+        ControlAnswer by "type", EngineAnnounce, EngineBoot, EngineHello, Heartbeat, HubAnswer by "type", LlmReply by "type", LlmRequest, NodeInfo, PlannedBy by "by",
         SttReply by "type", SttRequest, TimedEvent, TtsReply by "type", TtsRequest, TurnEvent by "type",
     }
 }
