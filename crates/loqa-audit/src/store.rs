@@ -150,10 +150,8 @@ impl Head {
 
 /// Opens for writing. The file must exist; an empty one is a new chain.
 pub(crate) fn open(path: &Path) -> Result<Connection, Trouble> {
-    let connection = Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW,
-    )?;
+    let connection =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(BUSY)?;
     // The mode comes back as a row.
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;

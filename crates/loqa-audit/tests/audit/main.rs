@@ -8,6 +8,7 @@ mod complete;
 mod crash;
 mod damage;
 mod independent;
+mod rate;
 mod retention;
 mod support;
 mod tamper;

@@ -43,8 +43,8 @@ pub fn intent(n: u64) -> Entry {
     };
     let context = Context {
         invocation: Some(n),
-        session: Some(SessionId::from_bits(1 + u128::from(n % 3))),
-        turn: Some(TurnId::from_bits(u128::from(n))),
+        session: Some(SessionId::from_bits(1 + n % 3)),
+        turn: Some(TurnId::from_bits(n)),
         trigger: Some("tool:weather.today".into()),
         taint: vec!["llm".into(), "user".into()],
     };

@@ -150,7 +150,8 @@ impl Tampering<'_> {
                 all.drain(idx..end);
             }
             "insert" | "insert_and_rehash" => {
-                let body = self.edited(&self.random.one(&all).3.clone());
+                let body = self.random.one(&all).3.clone();
+                let body = self.edited(&body);
                 let prev = all[idx].1;
                 all.insert(idx, (at, prev, link(&prev, &body), body));
                 if way == "insert" {
