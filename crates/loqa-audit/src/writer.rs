@@ -178,7 +178,8 @@ impl Writer {
                 pen.add(&transaction, &mut head, gap, wall_ms, 0)?;
             }
             if matches!(fault, Some(Fault::AcknowledgeBeforeCommit)) {
-                std::thread::sleep(Duration::from_millis(5));
+                // What was handed to the system survives a kill: the fault is in not having done so.
+                std::thread::sleep(Duration::from_millis(40));
             }
             transaction.commit()
         })();

@@ -64,7 +64,10 @@ fn whatever_is_damaged_the_record_opens_and_no_changed_row_passes() {
         let sound = |checks: &Checks, anchors: &[Checkpoint]| {
             let Ok(reader) = Reader::open(dir.path()) else { return false };
             let Ok(report) = verify_with(&reader, Some(&key), anchors, checks) else { return false };
-            report.bad.is_none() && rows(dir.path()) != golden
+            report.bad.is_none() && {
+                let rows = reader.list(&Filter::default());
+                !rows.is_ok_and(|rows| rows.iter().rev().eq(&golden))
+            }
         };
         assert!(!sound(&Checks::all(), std::slice::from_ref(&anchor)), "damage {i} passes as sound");
         let careless = Checks::all().without(Check::Hash).without(Check::Record).without(Check::Database);
