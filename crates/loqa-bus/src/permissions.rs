@@ -45,6 +45,7 @@ impl Permissions {
                 subject::HUB_NODES.to_owned(),
                 subject::HUB_PROMPT.to_owned(),
                 subject::HUB_GRANT.to_owned(),
+                subject::HUB_AUDIT.to_owned(),
                 subject::HUB_NONCE.to_owned(),
                 "loqa.event.*".to_owned(),
             ],
@@ -78,9 +79,15 @@ impl Permissions {
     #[must_use]
     pub fn operator() -> Self {
         Self {
-            publish: [subject::HUB_ASK, subject::HUB_NODES, subject::HUB_PROMPT, subject::HUB_GRANT]
-                .map(str::to_owned)
-                .to_vec(),
+            publish: [
+                subject::HUB_ASK,
+                subject::HUB_NODES,
+                subject::HUB_PROMPT,
+                subject::HUB_GRANT,
+                subject::HUB_AUDIT,
+            ]
+            .map(str::to_owned)
+            .to_vec(),
             subscribe: vec!["loqa.event.*".to_owned(), "loqa.prompt.*".to_owned()],
             responses: false,
         }

@@ -1,6 +1,7 @@
 //! The running product: starts the bus, the engines and the skills, runs turns,
 //! announces what skills want said, and stops all of it again.
 
+use crate::audit::{self, Outside};
 use crate::config::Config;
 use crate::consent::{self, Prompts};
 use crate::models::Catalog;
@@ -13,8 +14,9 @@ use crate::session::{Pins, Session};
 use crate::sink::{AudioSink, SinkCommand, SinkEvent};
 use crate::supervisor::{EngineSpec, EngineState, Supervised};
 use anyhow::{Context as _, bail};
+use loqa_audit::{Audit, Journal};
 use loqa_bus::{Bus, BusServer, Permissions, ServerOptions};
-use loqa_protocol::client::{AskReply, AskRequest, NodeInfo, TurnReport};
+use loqa_protocol::client::{AskReply, AskRequest, AuditReply, AuditRequest, NodeInfo, TurnReport};
 use loqa_protocol::engine::EngineKind;
 use loqa_protocol::tts::TtsRequest;
 use loqa_protocol::{ErrorCode, Failure, Hop, SessionId, ToolOutcome, ToolSpec, TurnClass, TurnId, WorkId, subject};
@@ -46,6 +48,7 @@ struct Inner {
     timers_changed: Arc<Notify>,
     capabilities: Vec<String>,
     announcements: mpsc::Sender<String>,
+    audit: Arc<Audit>,
     /// Where sound goes that no caller takes: announcements, and answers that a client wants spoken.
     speakers: Option<SinkFactory>,
 }
@@ -92,6 +95,10 @@ impl Hub {
     pub async fn start(config: &Config, paths: &Paths, announce_to: Option<SinkFactory>) -> anyhow::Result<Self> {
         paths.prepare()?;
         let lock = DataLock::take(&paths.data)?;
+        let audit = {
+            let (data, config) = (paths.data.clone(), config.clone());
+            tokio::task::spawn_blocking(move || audit::open(&data, &config)).await.context("open the audit")??
+        };
         let catalog = Catalog::load(&paths.models)?.with_downloads(&paths.data);
         let engine_specs = {
             let (config, paths) = (config.clone(), paths.clone());
@@ -102,7 +109,8 @@ impl Hub {
             let (data, folders) = (paths.data.clone(), paths.skills.clone());
             let (announcements, announced) = mpsc::channel(32);
             let effects = Arc::new(HubEffects { announcements: announcements.clone() });
-            let opened = tokio::task::spawn_blocking(move || open_skills(&data, &folders, effects));
+            let journal = Arc::clone(&audit);
+            let opened = tokio::task::spawn_blocking(move || open_skills(&data, &folders, effects, journal));
             (opened, announcements, announced)
         };
         let server = Arc::new(
@@ -128,8 +136,10 @@ impl Hub {
         let capabilities = specs.iter().map(|spec| spec.capability.clone()).collect::<Vec<_>>();
         let voice = voice_settings(config, &specs);
         let settings = turn_settings(config, &specs);
-        let engines: Vec<Supervised> =
-            specs.into_iter().map(|spec| Supervised::start(spec, server.clone(), registry.clone())).collect();
+        let engines: Vec<Supervised> = specs
+            .into_iter()
+            .map(|spec| Supervised::start(spec, server.clone(), registry.clone(), audit.clone()))
+            .collect();
 
         let (opened, announcements, announced) = skills_opened;
         let skills = opened.await.context("open the skills")??;
@@ -149,6 +159,7 @@ impl Hub {
                 registry: registry.clone(),
                 server: server.state(),
                 pins: Pins::default(),
+                outside: Arc::new(outside(config, audit.clone())),
             },
             settings: Arc::new(settings),
             intents: Arc::new(intents),
@@ -165,6 +176,7 @@ impl Hub {
             timers_changed: Arc::default(),
             capabilities,
             announcements,
+            audit: audit.clone(),
             speakers: announce_to,
         });
         let tasks = vec![
@@ -172,6 +184,7 @@ impl Hub {
             tokio::spawn(announce(inner.clone(), announced)),
             tokio::spawn(serve_clients(inner.clone(), bus.clone())),
             tokio::spawn(answering),
+            tokio::spawn(audit::prune(audit, config.integer("audit.keep_days"))),
         ];
         Ok(Self { inner, engines, server, tasks, _lock: lock })
     }
@@ -266,6 +279,12 @@ impl Hub {
         self.inner.context.tools.to_vec()
     }
 
+    /// The audit, for figures and tests.
+    #[must_use]
+    pub fn audit(&self) -> &Arc<Audit> {
+        &self.inner.audit
+    }
+
     /// Has a text spoken outside of a turn, as a skill's announcement is.
     pub async fn announce(&self, text: &str) {
         let _ = self.inner.announcements.send(text.to_owned()).await;
@@ -282,6 +301,14 @@ impl Hub {
             stopping.spawn(engine.stop());
         }
         while stopping.join_next().await.is_some() {}
+        for session in self.inner.sessions.lock().await.keys() {
+            audit::session_ended(&*self.inner.audit, session, "hub_stopped");
+        }
+        let audit = Arc::clone(&self.inner.audit);
+        // What waits, and a last checkpoint.
+        if let Err(e) = tokio::task::spawn_blocking(move || audit.close()).await {
+            tracing::error!(error = %e, "the audit ended badly");
+        }
         match Arc::try_unwrap(self.server) {
             Ok(server) => server.stop().await,
             Err(_) => tracing::warn!("the bus is still in use, it ends with this process"),
@@ -322,6 +349,7 @@ async fn begin(
             let idle = sessions.iter().find(|(_, s)| Arc::strong_count(s) == 1).map(|(id, _)| id.clone());
             if let Some(idle) = idle {
                 sessions.remove(&idle);
+                audit::session_ended(&*inner.audit, &idle, "forgotten");
                 let skills = inner.context.skills.clone();
                 tokio::task::spawn_blocking(move || {
                     if let Err(error) = skills.grants().end_session(&idle) {
@@ -329,6 +357,9 @@ async fn begin(
                     }
                 });
             }
+        }
+        if !sessions.contains_key(&session_id) {
+            audit::session_started(&*inner.audit, &session_id);
         }
         sessions.entry(session_id.clone()).or_insert_with(|| Arc::new(Mutex::new(Session::new(session_id)))).clone()
     };
@@ -467,15 +498,27 @@ fn turn_settings(config: &Config, specs: &[EngineSpec]) -> TurnSettings {
     }
 }
 
-fn open_skills(data: &Path, folders: &[std::path::PathBuf], effects: Arc<HubEffects>) -> anyhow::Result<SkillHost> {
+fn open_skills(
+    data: &Path,
+    folders: &[std::path::PathBuf],
+    effects: Arc<HubEffects>,
+    journal: Arc<dyn Journal>,
+) -> anyhow::Result<SkillHost> {
     let options = SkillHostOptions { data_dir: data.to_owned(), clock: Arc::new(SystemClock) };
-    let skills = SkillHost::open(options, effects).context("open the skill store")?;
+    let skills = SkillHost::open_with_audit(options, effects, journal.clone()).context("open the skill store")?;
     for folder in folders {
-        skills.load(folder).with_context(|| {
+        let info = skills.load(folder).with_context(|| {
             format!("load the skill in `{}`: run `npm run setup` to build the bundled ones", folder.display())
         })?;
+        audit::skill_loaded(&*journal, &info);
     }
     Ok(skills)
+}
+
+/// Which engines ask a server, and where that is.
+fn outside(config: &Config, journal: Arc<dyn Journal>) -> Outside {
+    let endpoint = config.text_if_set("llm.endpoint");
+    Outside::new(journal, endpoint.map(|url| ("llm.endpoint".to_owned(), url.to_owned())).into_iter().collect())
 }
 
 /// What skills may do to the world through the hub.
@@ -590,10 +633,11 @@ async fn serve_clients(inner: Arc<Inner>, bus: Bus) {
     let subscriptions = async {
         let asks = bus.subscribe(subject::HUB_ASK, None, 32).await?;
         let nodes = bus.subscribe(subject::HUB_NODES, None, 32).await?;
+        let audits = bus.subscribe(subject::HUB_AUDIT, None, 8).await?;
         bus.flush().await?;
-        Ok::<_, loqa_bus::BusError>((asks, nodes))
+        Ok::<_, loqa_bus::BusError>((asks, nodes, audits))
     };
-    let (mut asks, mut nodes) = match subscriptions.await {
+    let (mut asks, mut nodes, mut audits) = match subscriptions.await {
         Ok(subscriptions) => subscriptions,
         Err(e) => {
             tracing::error!(error = %e, "clients cannot be served");
@@ -619,6 +663,23 @@ async fn serve_clients(inner: Arc<Inner>, bus: Bus) {
                         Err(e) => AskReply::Refused {
                             failure: Failure::new(Hop::Hub, ErrorCode::BadRequest, e.to_string()),
                         },
+                    };
+                    if let Some(to) = &message.reply
+                        && let Err(e) = bus.respond(to, &reply).await
+                    {
+                        tracing::debug!(error = %e, "answer to a client did not leave");
+                    }
+                });
+            }
+            Some(message) = audits.next() => {
+                let (audit, bus) = (inner.audit.clone(), bus.clone());
+                tokio::spawn(async move {
+                    let refused = |code, message: String| AuditReply::Refused { failure: Failure::new(Hop::Hub, code, message) };
+                    let reply = match message.json::<AuditRequest>() {
+                        Ok(request) => tokio::task::spawn_blocking(move || audit::answer(&audit, request))
+                            .await
+                            .unwrap_or_else(|e| refused(ErrorCode::StorageFault, e.to_string())),
+                        Err(e) => refused(ErrorCode::BadRequest, e.to_string()),
                     };
                     if let Some(to) = &message.reply
                         && let Err(e) = bus.respond(to, &reply).await

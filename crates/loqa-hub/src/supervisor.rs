@@ -5,8 +5,10 @@
 //! An engine ends by itself when its standard input closes, so no engine survives
 //! a killed hub on any platform.
 
+use crate::audit::engine_restarted;
 use crate::registry::Registry;
 use anyhow::Context as _;
+use loqa_audit::Journal;
 use loqa_bus::{BusServer, Permissions};
 use loqa_protocol::InstanceId;
 use loqa_protocol::engine::{EngineBoot, EngineKind};
@@ -84,10 +86,10 @@ pub struct Supervised {
 
 impl Supervised {
     /// Starts the engine and keeps it running.
-    pub fn start(spec: EngineSpec, server: Arc<BusServer>, registry: Registry) -> Self {
+    pub fn start(spec: EngineSpec, server: Arc<BusServer>, registry: Registry, journal: Arc<dyn Journal>) -> Self {
         let (state_sender, state) = watch::channel(EngineState::Starting);
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(keep_running(spec.clone(), server, registry, state_sender, stopped));
+        let task = tokio::spawn(keep_running(spec.clone(), server, registry, journal, state_sender, stopped));
         Self { spec, state, stop, task }
     }
 
@@ -121,6 +123,7 @@ async fn keep_running(
     spec: EngineSpec,
     server: Arc<BusServer>,
     registry: Registry,
+    journal: Arc<dyn Journal>,
     state: watch::Sender<EngineState>,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -146,6 +149,7 @@ async fn keep_running(
         };
         if starts.len() >= BREAKER_STARTS {
             tracing::error!(capability = %spec.capability, reason, "engine died too often, not started again");
+            engine_restarted(&*journal, &spec.capability, "gave_up", &reason);
             state.send_replace(EngineState::Broken { reason });
             // The task stays, so that `stop` finds it, but does nothing more.
             asked(&mut stop).await;
@@ -153,6 +157,7 @@ async fn keep_running(
             return;
         }
         tracing::warn!(capability = %spec.capability, reason, "engine ended, starting it again");
+        engine_restarted(&*journal, &spec.capability, "died", &reason);
         state.send_replace(EngineState::Backoff { starts: starts.len(), reason });
         // The first restart is immediate: a crash in mid-turn must cost little.
         let pause = if starts.len() <= 1 {
