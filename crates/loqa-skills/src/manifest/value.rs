@@ -178,6 +178,11 @@ pub(super) fn printable(text: &str) -> String {
     if text.chars().count() > 60 { shown + "…" } else { shown }
 }
 
+/// A parser's own words without whatever of the file it repeats and nobody sees.
+pub(super) fn visible(text: &str) -> String {
+    text.chars().filter(|character| !is_invisible(*character)).collect()
+}
+
 /// Characters that change how text looks without being seen have no place anywhere in a manifest.
 pub(super) fn check_characters(text: &str, faults: &mut Faults) {
     for (line_idx, line) in text.lines().enumerate() {
