@@ -1,7 +1,9 @@
 //! A stage for turns: the real bus, session driver, turn machine, skill host and gate, with
 //! a model that does whatever it is told and effects that are only written down.
 
+use loqa_audit::LogOnly;
 use loqa_bus::{Bus, BusServer, Permissions, ServerOptions, Subscription};
+use loqa_hub::audit::Outside;
 use loqa_hub::consent::Prompts;
 use loqa_hub::recorder::Recorder;
 use loqa_hub::registry::Registry;
@@ -20,6 +22,7 @@ use loqa_skills::{
 use loqa_turn::intent::IntentIndex;
 use loqa_turn::state::{Deadlines, TurnSettings};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -112,7 +115,13 @@ impl Stage {
         skills.set_consent(Arc::clone(&prompts) as Arc<dyn Consent>, prompt_limit);
 
         let context = TurnContext {
-            reach: Reach { bus: bus.clone(), registry, server: server.state(), pins: Pins::default() },
+            reach: Reach {
+                bus: bus.clone(),
+                registry,
+                server: server.state(),
+                pins: Pins::default(),
+                outside: Arc::new(Outside::new(Arc::new(LogOnly), BTreeMap::new())),
+            },
             settings: Arc::new(TurnSettings {
                 llm_tiers: vec![MODEL.to_owned()],
                 deadlines: Deadlines { skill, consent: prompt_limit * 3, ..Deadlines::default() },
