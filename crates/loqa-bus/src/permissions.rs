@@ -45,6 +45,7 @@ impl Permissions {
                 subject::HUB_NODES.to_owned(),
                 subject::HUB_PROMPT.to_owned(),
                 subject::HUB_GRANT.to_owned(),
+                subject::HUB_SKILLS.to_owned(),
                 subject::HUB_AUDIT.to_owned(),
                 subject::HUB_NONCE.to_owned(),
                 "loqa.event.*".to_owned(),
@@ -84,6 +85,7 @@ impl Permissions {
                 subject::HUB_NODES,
                 subject::HUB_PROMPT,
                 subject::HUB_GRANT,
+                subject::HUB_SKILLS,
                 subject::HUB_AUDIT,
             ]
             .map(str::to_owned)

@@ -9,7 +9,6 @@ use loqa_audit::{Actor, ActorKind, Audit, Context, Effect, Entry, Journal, Kind,
 use loqa_protocol::client::{AuditReply, AuditRequest};
 use loqa_protocol::llm::LlmRequest;
 use loqa_protocol::{ErrorCode, Failure, Hop, SessionId};
-use loqa_skills::SkillInfo;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -70,16 +69,6 @@ pub fn engine_restarted(journal: &dyn Journal, capability: &str, reason: &'stati
     entry.reason = Some(reason.into());
     entry.payload = Some(json!({ "last_words": last_words }));
     journal.append_later(entry);
-}
-
-/// A skill was loaded.
-pub fn skill_loaded(journal: &dyn Journal, skill: &SkillInfo) {
-    let actor = Actor {
-        version: Some(skill.version.clone()),
-        digest: Some(skill.module_sha256.clone()),
-        ..Actor::named(ActorKind::Skill, skill.name.clone())
-    };
-    journal.append_later(Entry::new(Kind::SkillLoad, actor, Context::default()));
 }
 
 /// Answers the operator.

@@ -12,6 +12,7 @@ use crate::session::driver::{TurnContext, TurnInput, TurnOrder, VoiceSettings, r
 use crate::session::hops::{HopEvent, Reach};
 use crate::session::{Pins, Session};
 use crate::sink::{AudioSink, SinkCommand, SinkEvent};
+use crate::skills::{self, HubSkills};
 use crate::supervisor::{EngineSpec, EngineState, Supervised};
 use anyhow::{Context as _, bail};
 use loqa_audit::{Audit, Journal};
@@ -21,7 +22,6 @@ use loqa_protocol::engine::EngineKind;
 use loqa_protocol::tts::TtsRequest;
 use loqa_protocol::{ErrorCode, Failure, Hop, SessionId, ToolOutcome, ToolSpec, TurnClass, TurnId, WorkId, subject};
 use loqa_skills::{Effects, SkillEvent, SkillHost, SkillHostOptions, SystemClock, Taint};
-use loqa_turn::intent::IntentIndex;
 use loqa_turn::state::{Deadlines, TurnSettings};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -51,6 +51,8 @@ struct Inner {
     audit: Arc<Audit>,
     /// Where sound goes that no caller takes: announcements, and answers that a client wants spoken.
     speakers: Option<SinkFactory>,
+    /// What turns may use of the skills changes while the hub runs.
+    skills: Arc<HubSkills>,
 }
 
 /// A turn that runs by itself.
@@ -142,15 +144,11 @@ impl Hub {
             .collect();
 
         let (opened, announcements, announced) = skills_opened;
-        let skills = opened.await.context("open the skills")??;
+        let shelf = Arc::new(opened.await.context("open the skills")??);
+        let skills = shelf.host();
         let prompts = Arc::new(Prompts::default());
         prompts.publish_on(bus.clone());
         skills.set_consent(Arc::clone(&prompts) as _, config.millis("skills.prompt_ms"));
-        let intents = IntentIndex::compile(&skills.intents())
-            .map_err(|errors| {
-                anyhow::anyhow!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
-            })
-            .context("compile the utterances of the skills")?;
         let store = (config.text("privacy.keep") != "none").then(|| paths.data.join("loqa.db"));
         let recorder = Recorder::start(store.as_deref(), bus.clone())?;
         let context = TurnContext {
@@ -162,9 +160,9 @@ impl Hub {
                 outside: Arc::new(outside(config, audit.clone())),
             },
             settings: Arc::new(settings),
-            intents: Arc::new(intents),
-            tools: Arc::new(skills.tools()),
-            skills: Arc::new(skills),
+            intents: shelf.offer().intents,
+            tools: shelf.offer().tools,
+            skills: Arc::clone(skills),
             prompts,
             recorder,
             voice: Arc::new(voice),
@@ -178,12 +176,14 @@ impl Hub {
             announcements,
             audit: audit.clone(),
             speakers: announce_to,
+            skills: Arc::clone(&shelf),
         });
         let tasks = vec![
             tokio::spawn(run_timers(inner.clone())),
             tokio::spawn(announce(inner.clone(), announced)),
             tokio::spawn(serve_clients(inner.clone(), bus.clone())),
             tokio::spawn(answering),
+            tokio::spawn(skills::serve(shelf, bus.clone())),
             tokio::spawn(audit::prune(audit, config.integer("audit.keep_days"))),
         ];
         Ok(Self { inner, engines, server, tasks, _lock: lock })
@@ -276,7 +276,7 @@ impl Hub {
     /// The tools that skills offer.
     #[must_use]
     pub fn tools(&self) -> Vec<ToolSpec> {
-        self.inner.context.tools.to_vec()
+        self.inner.skills.offer().tools.to_vec()
     }
 
     /// The audit, for figures and tests.
@@ -368,6 +368,8 @@ async fn begin(
         // Turns of one session follow each other.
         let mut session = session.lock().await;
         let mut context = inner.context.clone();
+        let offer = inner.skills.offer();
+        (context.intents, context.tools) = (offer.intents, offer.tools);
         let sink = sink.unwrap_or_else(|| {
             context.voice = Arc::new(VoiceSettings { tts: None, ..VoiceSettings::clone(&context.voice) });
             AudioSink::memory().0
@@ -503,16 +505,10 @@ fn open_skills(
     folders: &[std::path::PathBuf],
     effects: Arc<HubEffects>,
     journal: Arc<dyn Journal>,
-) -> anyhow::Result<SkillHost> {
+) -> anyhow::Result<HubSkills> {
     let options = SkillHostOptions { data_dir: data.to_owned(), clock: Arc::new(SystemClock) };
-    let skills = SkillHost::open_with_audit(options, effects, journal.clone()).context("open the skill store")?;
-    for folder in folders {
-        let info = skills.load(folder).with_context(|| {
-            format!("load the skill in `{}`: run `npm run setup` to build the bundled ones", folder.display())
-        })?;
-        audit::skill_loaded(&*journal, &info);
-    }
-    Ok(skills)
+    let host = SkillHost::open_with_audit(options, effects, journal).context("open the skill store")?;
+    HubSkills::load(host, data, folders)
 }
 
 /// Which engines ask a server, and where that is.

@@ -17,6 +17,7 @@ pub mod recorder;
 pub mod registry;
 pub mod session;
 pub mod sink;
+pub mod skills;
 pub mod supervisor;
 
 pub use hub::{Hub, RunningTurn, SinkFactory};

@@ -17,6 +17,8 @@ pub const HUB_NODES: &str = "loqa.hub.nodes";
 pub const HUB_PROMPT: &str = "loqa.hub.prompt";
 /// Operator → hub: [`crate::grant::GrantRequest`], answered with [`crate::grant::GrantReply`].
 pub const HUB_GRANT: &str = "loqa.hub.grant";
+/// Operator → hub: [`crate::client::SkillsRequest`], answered with [`crate::client::SkillsReply`].
+pub const HUB_SKILLS: &str = "loqa.hub.skills";
 /// Operator → hub: [`crate::client::AuditRequest`], answered with [`crate::client::AuditReply`].
 pub const HUB_AUDIT: &str = "loqa.hub.audit";
 /// Hub → hub: the readiness nonce.
@@ -202,6 +204,12 @@ pub const CATALOG: &[SubjectSpec] = &[
         pattern: HUB_GRANT,
         direction: "operator → hub",
         payload: "GrantRequest → GrantReply",
+        delivery: Delivery::Request,
+    },
+    SubjectSpec {
+        pattern: HUB_SKILLS,
+        direction: "operator → hub",
+        payload: "SkillsRequest → SkillsReply",
         delivery: Delivery::Request,
     },
     SubjectSpec {
