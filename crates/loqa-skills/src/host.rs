@@ -7,7 +7,8 @@ use crate::consent::Consent;
 use crate::control::CallControl;
 use crate::grants::{Grant, GrantError, Grantor, Grants, Lifetime, NewGrant};
 use crate::host_call::{MAX_MESSAGE_BYTES, Running};
-use crate::manifest::TIMER_ELAPSED;
+use crate::manifest::{Manifest, TIMER_ELAPSED};
+use crate::native::NativeSkill;
 use crate::permission::{Permission, Scope};
 use crate::skill::{CallError, DEFAULT_BUDGET, EXPORT_EVENT, EXPORT_TOOL, Skill, SkillInfo};
 use crate::store::{Draft, Store};
@@ -26,9 +27,9 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 /// Longest budget of a call, whatever the caller says; from the design of skills.
-const MAX_BUDGET: Duration = Duration::from_secs(10);
+pub(crate) const MAX_BUDGET: Duration = Duration::from_secs(10);
 /// Longest reply in characters. Chosen: some four minutes of speech.
-const MAX_SAY_CHARS: usize = 4_000;
+pub(crate) const MAX_SAY_CHARS: usize = 4_000;
 /// A wall clock that moves this much against the steady one was set. Chosen: far above what NTP slews.
 const CLOCK_JUMP_MS: i64 = 2_000;
 /// A timer whose event was not accepted is offered again after this. Chosen.
@@ -99,8 +100,9 @@ impl DueTimer {
 
 /// Runs skills. Cheap to share behind an `Arc`; every method may be called from any thread and blocks.
 pub struct SkillHost {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     skills: RwLock<BTreeMap<String, Arc<Skill>>>,
+    pub(crate) natives: RwLock<BTreeMap<String, Arc<NativeSkill>>>,
     watchdog: Watchdog,
     n_invocations: AtomicU64,
     /// Wall minus steady clock when last looked.
@@ -151,7 +153,14 @@ impl SkillHost {
         let clock_offset_ms = Mutex::new(clock.wall_ms() - clock.steady_ms());
         let grants = Arc::new(Grants::open(&data_dir, Arc::clone(&clock), Arc::clone(&journal))?);
         let shared = Arc::new(Shared { store, gate: Gate::new(grants, journal), effects, clock });
-        Ok(Self { shared, skills: RwLock::default(), watchdog, n_invocations: AtomicU64::new(0), clock_offset_ms })
+        Ok(Self {
+            shared,
+            skills: RwLock::default(),
+            natives: RwLock::default(),
+            watchdog,
+            n_invocations: AtomicU64::new(0),
+            clock_offset_ms,
+        })
     }
 
     /// Loads the skill in `folder` and enables it, in place of one of the same name.
@@ -182,19 +191,26 @@ impl SkillHost {
     /// The tools of all skills, by name of the skill.
     #[must_use]
     pub fn tools(&self) -> Vec<ToolSpec> {
-        self.all().iter().flat_map(|skill| skill.manifest.tools.iter().map(crate::manifest::Tool::spec)).collect()
+        self.manifests().iter().flat_map(|manifest| manifest.tools.iter().map(crate::manifest::Tool::spec)).collect()
+    }
+
+    /// The manifests of all skills of both kinds, by name within each kind.
+    fn manifests(&self) -> Vec<Arc<Manifest>> {
+        let wasm = self.all().into_iter().map(|skill| Arc::clone(&skill.manifest));
+        wasm.chain(self.all_natives().into_iter().map(|skill| Arc::clone(&skill.manifest))).collect()
     }
 
     /// The utterances of all skills.
     #[must_use]
     pub fn intents(&self) -> Vec<IntentDecl> {
-        self.all().iter().flat_map(|skill| skill.manifest.intents.clone()).collect()
+        self.manifests().iter().flat_map(|manifest| manifest.intents.clone()).collect()
     }
 
     /// What is loaded.
     #[must_use]
     pub fn skills(&self) -> Vec<SkillInfo> {
-        self.all().iter().map(|skill| skill.info()).collect()
+        let wasm = self.all().into_iter().map(|skill| skill.info());
+        wasm.chain(self.all_natives().into_iter().map(|skill| skill.info())).collect()
     }
 
     /// What is granted, and where that is changed.
@@ -236,6 +252,7 @@ impl SkillHost {
         if let Err(error) = self.grants().revoke(skill, Some(permission), Grantor::Operator) {
             tracing::error!(skill, %permission, %error, "nothing is revoked");
         }
+        self.end_native_without(skill, permission);
     }
 
     /// Calls a tool and waits for it. The arguments are checked first; what the skill
@@ -254,14 +271,20 @@ impl SkillHost {
 
     fn call_noting(&self, invocation: &Invocation, taint: &mut Taint) -> Result<ToolOutcome, Failure> {
         let Invocation { session, turn, call, taint: _, budget, cancel } = invocation;
+        let native = self.all_natives().into_iter().find_map(|skill| {
+            let tool = skill.manifest.tool(&call.name).cloned()?;
+            Some((skill, tool))
+        });
+        if let Some((skill, tool)) = native {
+            check_arguments(&tool, call)?;
+            return self.call_native(&skill, invocation, taint);
+        }
         let (skill, tool) = self
             .all()
             .into_iter()
             .find_map(|skill| skill.manifest.tool(&call.name).cloned().map(|tool| (skill, tool)))
             .ok_or_else(|| failure(ErrorCode::ToolUnknown, "no skill offers this tool"))?;
-        tool.parameters
-            .check_arguments(&call.arguments)
-            .map_err(|misfit| failure(ErrorCode::ToolArguments, format!("{}: {misfit}", tool.name)))?;
+        check_arguments(&tool, call)?;
         let input = json!({ "tool": call.name, "arguments": call.arguments });
         let turn = Some((session.clone(), turn.clone()));
         let reply = self.invoke(&skill, EXPORT_TOOL, &input, turn, taint, *budget, cancel, None);
@@ -398,11 +421,15 @@ impl SkillHost {
             title: skill.manifest.title.clone(),
             module: skill.module_sha256.clone(),
             digest: skill.code_digest.clone(),
-            invocation: self.n_invocations.fetch_add(1, Ordering::Relaxed),
+            invocation: self.next_invocation(),
             turn,
             since: self.shared.gate.revocations(),
             control,
         }
+    }
+
+    pub(crate) fn next_invocation(&self) -> u64 {
+        self.n_invocations.fetch_add(1, Ordering::Relaxed)
     }
 
     #[expect(clippy::too_many_arguments, reason = "one private place where a call is put together")]
@@ -535,6 +562,12 @@ impl SkillHost {
     }
 }
 
+fn check_arguments(tool: &crate::manifest::Tool, call: &ToolCall) -> Result<(), Failure> {
+    tool.parameters
+        .check_arguments(&call.arguments)
+        .map_err(|misfit| failure(ErrorCode::ToolArguments, format!("{}: {misfit}", tool.name)))
+}
+
 fn read_reply(output: &[u8]) -> Result<GuestReply, String> {
     // The text of a serde error could repeat what the user said, so it stays here.
     let reply =
@@ -550,7 +583,7 @@ fn read_reply(output: &[u8]) -> Result<GuestReply, String> {
     Ok(reply)
 }
 
-fn failure(code: ErrorCode, message: impl Into<String>) -> Failure {
+pub(crate) fn failure(code: ErrorCode, message: impl Into<String>) -> Failure {
     Failure::new(Hop::Skill, code, message)
 }
 

@@ -249,7 +249,7 @@ impl Running {
     }
 
     /// Authorize first, then act.
-    fn answer(&mut self, function: HostFunction, input: &[u8]) -> Vec<u8> {
+    pub(crate) fn answer(&mut self, function: HostFunction, input: &[u8]) -> Vec<u8> {
         let call = self.understand(function, input);
         // A denied skill learns that first, and nothing about its arguments.
         let usage = call.as_ref().map(Call::usage).unwrap_or_default();
