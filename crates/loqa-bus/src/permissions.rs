@@ -330,7 +330,9 @@ mod tests {
             assert!(publish(heard_only).is_err(), "{heard_only} is no literal subject");
             assert!(subscribe(heard_only).is_ok(), "{heard_only} lies below the skill's own prefix");
         }
-        for bad in ["", ".", "a.", ".a", "a..b", "*.a", ">.a", "a.*.b", "a.>.b", "A", "a b", "$sys", "a\n", "ä", "a.*.*"] {
+        for bad in
+            ["", ".", "a.", ".a", "a..b", "*.a", ">.a", "a.*.b", "a.>.b", "A", "a b", "$sys", "a\n", "ä", "a.*.*"]
+        {
             assert!(publish(bad).is_err() && subscribe(bad).is_err(), "{bad:?} must not be granted");
         }
         for bad in ["", "a.b", "*", ">", "A", "a b", &"x".repeat(41)] {

@@ -6,7 +6,8 @@
 
 mod call;
 
-use crate::authorize::{Actor, Authorized, Reach, Reason, Request, Usage};
+use crate::SkillError;
+use crate::authorize::{Actor, Reach, Reason, Request, Usage};
 use crate::control::CallControl;
 use crate::grants::code_digest;
 use crate::host::SkillHost;
@@ -14,8 +15,8 @@ use crate::manifest::{self, Manifest, Runtime, SandboxProfile};
 use crate::permission::Permission;
 use crate::skill::{SkillInfo, SkillState, read_bounded};
 use crate::taint::Taint;
-use crate::{Clock as _, SkillError};
 use call::{FaultCount, NativeCall, Unasked};
+use loqa_audit::{Outcome, Status};
 use loqa_protocol::id::CallId;
 use loqa_protocol::skill::{SkillAnswer, SkillCall};
 use loqa_protocol::{SessionId, TurnId};
@@ -43,6 +44,12 @@ pub trait NativeProgram: Send + Sync {
     /// Addresses of a host. `None` when the user has not named an origin on that host for
     /// this skill; an empty list when the name leads nowhere.
     fn resolve(&self, host: &str, limit: Duration) -> Option<Vec<IpAddr>>;
+    /// What the system will hold it back from, in plain words for the person who is asked.
+    fn sandbox(&self) -> String;
+    /// Has it started and kept running. Idempotent; does not wait until it is up.
+    fn start(&self);
+    /// Whether [`Self::start`] was the last word about it.
+    fn is_started(&self) -> bool;
     /// Takes its identity away and ends it, at once. Idempotent.
     fn end(&self);
 }
@@ -128,6 +135,8 @@ pub(crate) struct NativeSkill {
     sha256: String,
     digest: String,
     program: Arc<dyn NativeProgram>,
+    /// Held while the person is asked whether it may start.
+    starting: Mutex<()>,
     calls: Mutex<BTreeMap<CallId, Arc<Mutex<NativeCall>>>>,
     unasked: Mutex<Unasked>,
     faults: Mutex<FaultCount>,
@@ -136,8 +145,7 @@ pub(crate) struct NativeSkill {
 
 impl NativeSkill {
     pub(crate) fn info(&self) -> SkillInfo {
-        let state =
-            if self.is_suspended.load(Ordering::Relaxed) { SkillState::Suspended } else { SkillState::Enabled };
+        let state = if self.is_suspended.load(Ordering::Relaxed) { SkillState::Suspended } else { SkillState::Enabled };
         SkillInfo::of(&self.manifest, &self.sha256, state)
     }
 
@@ -148,7 +156,7 @@ impl NativeSkill {
 
 impl SkillHost {
     /// Adds a native skill in place of one of the same name; its program is started
-    /// once [`Self::authorize_native`] has allowed it.
+    /// by [`Self::start_native`] or by its first call.
     pub fn add_native(&self, code: &NativeCode, program: Arc<dyn NativeProgram>) -> SkillInfo {
         let name = code.manifest.name.clone();
         self.grant_with_installation(&code.manifest);
@@ -157,6 +165,7 @@ impl SkillHost {
             sha256: code.sha256.clone(),
             digest: code.digest.clone(),
             program,
+            starting: Mutex::default(),
             calls: Mutex::default(),
             unasked: Mutex::default(),
             faults: Mutex::default(),
@@ -168,25 +177,47 @@ impl SkillHost {
         info
     }
 
-    /// Whether a native skill's program may run. Blocks while the person is asked.
-    /// `sandbox` says in plain words what the system holds it back from; the person reads it.
+    /// Starts a native skill's program, if it is allowed to run. Blocks while the person
+    /// is asked. A program that runs already is left alone.
     ///
     /// # Errors
-    /// Why not.
-    pub fn authorize_native(&self, name: &str, sandbox: &str) -> Result<Authorized, Reason> {
+    /// Why it may not run.
+    pub fn start_native(&self, name: &str) -> Result<(), Reason> {
         let skill = self.native(name).ok_or(Reason::NotDeclared)?;
+        self.start_program(&skill, None, CallControl::lasting(START_BUDGET))
+    }
+
+    /// The same for a call that needs the program; its clock stands still meanwhile.
+    fn start_program(
+        &self,
+        skill: &NativeSkill,
+        turn: Option<(SessionId, TurnId)>,
+        control: CallControl,
+    ) -> Result<(), Reason> {
+        // One question at a time; whoever comes second finds it answered.
+        let _starting = skill.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        if skill.program.is_started() {
+            return Ok(());
+        }
         let Runtime::Native { sandbox: profile } = skill.manifest.runtime else { return Err(Reason::NotDeclared) };
-        let actor = self.native_actor(&skill, None, CallControl::lasting(START_BUDGET));
-        self.shared.gate.authorize(&Request {
+        let actor = self.native_actor(skill, turn, control);
+        let authorized = self.shared.gate.authorize(&Request {
             actor: &actor,
             declared: &skill.manifest.permissions,
             operation: "start_program",
             permission: Permission::NativeExec,
-            usage: Usage { profile: Some(profile.as_str()), arguments: Some(sandbox), ..Usage::default() },
+            usage: Usage {
+                profile: Some(profile.as_str()),
+                arguments: Some(&skill.program.sandbox()),
+                ..Usage::default()
+            },
             reach: Reach::Outside,
             taint: &Taint::user(),
             now_ms: self.shared.clock.wall_ms(),
-        })
+        })?;
+        skill.program.start();
+        authorized.finish(Outcome::of(Status::Ok));
+        Ok(())
     }
 
     /// Ends a native skill's program and forgets the skill. An unknown name is no error.

@@ -66,9 +66,9 @@ impl MqttGateway {
 
     /// The devices' account.
     pub(super) fn account(&self) -> Value {
-        let users = self.users.iter().map(|(name, password)| {
-            json!({ "user": name, "password": password, "allowed_connection_types": ["MQTT"] })
-        });
+        let users = self.users.iter().map(
+            |(name, password)| json!({ "user": name, "password": password, "allowed_connection_types": ["MQTT"] }),
+        );
         json!({ "jetstream": "enabled", "users": users.collect::<Vec<_>>() })
     }
 }

@@ -2,6 +2,7 @@
 //! kept when it ends.
 
 use super::{NativeFault, NativeSkill};
+use crate::Invocation;
 use crate::authorize::{Authorized, Reach, Request, Usage};
 use crate::blocks::Blocks;
 use crate::control::{CallControl, Stopped};
@@ -11,7 +12,6 @@ use crate::permission::Permission;
 use crate::skill::DEFAULT_BUDGET;
 use crate::store::Draft;
 use crate::taint::Taint;
-use crate::{Clock as _, Invocation};
 use loqa_audit::{Outcome, Status};
 use loqa_protocol::id::CallId;
 use loqa_protocol::skill::{HostAnswer, HostCall, SkillAnswer, SkillCall};
@@ -97,6 +97,12 @@ impl SkillHost {
         let budget = invocation.budget.min(MAX_BUDGET);
         let control = CallControl::new(Instant::now() + budget, Arc::clone(&invocation.cancel));
         let turn = Some((invocation.session.clone(), invocation.turn.clone()));
+        if let Err(reason) = self.start_program(skill, turn.clone(), control.clone()) {
+            return Err(failure(
+                ErrorCode::PermissionDenied,
+                format!("skill `{name}` may not run: {}", reason.meaning().trim()),
+            ));
+        }
         let running = self.running_native(skill, turn, invocation.taint.clone(), control.clone());
         let call = Arc::new(Mutex::new(NativeCall { running, uses: Vec::new() }));
         {
