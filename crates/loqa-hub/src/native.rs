@@ -5,6 +5,7 @@
 //! configuration; what it asks of the hub passes the gate of the skill host; where an
 //! answer goes is worked out from the subject and not from what the program wrote.
 
+pub mod home;
 mod host_calls;
 mod origins;
 mod program;
@@ -20,6 +21,7 @@ use anyhow::Context as _;
 use loqa_bus::{Bus, BusServer, Topics};
 use loqa_protocol::subject;
 use loqa_skills::SkillHost;
+use loqa_skills::grants::Grantor;
 use loqa_skills::native::NativeCode;
 use loqa_skills::permission::Permission;
 use program::{Program, Setting};
@@ -30,7 +32,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
-/// Looks up a secret by name and origin.
+/// Looks up a secret by skill and name.
 pub type Secrets = Arc<dyn Fn(&str, &str) -> Option<String> + Send + Sync>;
 
 /// One native skill as it is to run.
@@ -72,6 +74,13 @@ impl NativeSkills {
         let answering = serve_host_calls(bus.clone(), Arc::clone(&skills), Answering::OwnInbox)
             .await
             .context("listen for host calls of native skills")?;
+        // Weak: the skill host keeps its grants, which keep this.
+        let host = Arc::downgrade(&skills);
+        skills.grants().on_end(move |skill, permission| {
+            if let Some(host) = host.upgrade() {
+                host.end_native_without(skill, permission);
+            }
+        });
         let spawner = Arc::new(Spawner::start().context("make the thread that starts native skills")?);
         Ok(Self { server, bus, skills, spawner, secrets, programs: Mutex::default(), answering })
     }
@@ -97,7 +106,9 @@ impl NativeSkills {
         let (code, program) =
             Program::new(spec, topics, setting).with_context(|| format!("prepare the program of skill `{name}`"))?;
         let program = Arc::new(program);
-        self.skills.add_native(&code, Arc::clone(&program) as _);
+        self.skills
+            .add_native(&code, Arc::clone(&program) as _, Some(Grantor::Bundled))
+            .with_context(|| format!("grant what skill `{name}` asks for"))?;
         self.programs.lock().unwrap_or_else(PoisonError::into_inner).insert(name, program);
         Ok(())
     }

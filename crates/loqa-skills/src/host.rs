@@ -235,8 +235,11 @@ impl SkillHost {
         lifetime: Lifetime,
         by: Grantor,
     ) -> Result<Grant, GrantError> {
-        let loaded = self.skill(skill).ok_or_else(|| GrantError::Unknown { skill: skill.to_owned() })?;
-        let new = NewGrant::by_manifest(&loaded.manifest, &loaded.code_digest, permission, narrower, lifetime, by)?;
+        let wasm = self.skill(skill).map(|it| (Arc::clone(&it.manifest), it.code_digest.clone()));
+        let native = || self.native(skill).map(|it| (Arc::clone(&it.manifest), it.digest.clone()));
+        let (manifest, digest) =
+            wasm.or_else(native).ok_or_else(|| GrantError::Unknown { skill: skill.to_owned() })?;
+        let new = NewGrant::by_manifest(&manifest, &digest, permission, narrower, lifetime, by)?;
         self.grants().grant(new)
     }
 
@@ -252,7 +255,6 @@ impl SkillHost {
         if let Err(error) = self.grants().revoke(skill, Some(permission), Grantor::Operator) {
             tracing::error!(skill, %permission, %error, "nothing is revoked");
         }
-        self.end_native_without(skill, permission);
     }
 
     /// Calls a tool and waits for it. The arguments are checked first; what the skill

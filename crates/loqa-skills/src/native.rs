@@ -9,7 +9,7 @@ mod call;
 use crate::SkillError;
 use crate::authorize::{Actor, Reach, Reason, Request, Usage};
 use crate::control::CallControl;
-use crate::grants::code_digest;
+use crate::grants::{GrantError, Grantor, code_digest};
 use crate::host::SkillHost;
 use crate::manifest::{self, Manifest, Runtime, SandboxProfile};
 use crate::permission::Permission;
@@ -75,6 +75,8 @@ pub struct NativeCode {
     pub manifest: Arc<Manifest>,
     /// Where it lies.
     pub folder: PathBuf,
+    /// The program's file.
+    pub path: PathBuf,
     /// The program's bytes.
     pub program: Vec<u8>,
     /// SHA-256 of the program, in hex.
@@ -100,10 +102,20 @@ impl NativeCode {
     /// # Errors
     /// A file cannot be read, the manifest has faults, or it is of another kind.
     pub fn read(folder: &Path) -> Result<Self, SkillError> {
+        Self::read_from(folder, None)
+    }
+
+    /// The same, with the program in another folder: those that come with Loqa lie with
+    /// its other programs.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_from(folder: &Path, programs: Option<&Path>) -> Result<Self, SkillError> {
         let path = folder.join(manifest::FILE_NAME);
         let manifest_bytes = read_bounded(&path, manifest::MAX_BYTES)?;
         let manifest = Manifest::parse(&path, &manifest_bytes)?;
-        let program_path = folder.join(&manifest.module);
+        let file = format!("{}{}", manifest.module, std::env::consts::EXE_SUFFIX);
+        let program_path = programs.unwrap_or(folder).join(file);
         if manifest.runtime == Runtime::Wasm {
             let reason = "is a WASM module, no program".to_owned();
             return Err(SkillError::Module { skill: manifest.name, path: program_path, reason });
@@ -114,6 +126,7 @@ impl NativeCode {
             digest: code_digest(&manifest_bytes, &program),
             manifest: Arc::new(manifest),
             folder: folder.to_owned(),
+            path: program_path,
             program,
         })
     }
@@ -133,7 +146,8 @@ impl NativeCode {
 pub(crate) struct NativeSkill {
     pub(crate) manifest: Arc<Manifest>,
     sha256: String,
-    digest: String,
+    pub(crate) digest: String,
+    is_bundled: bool,
     program: Arc<dyn NativeProgram>,
     /// Held while the person is asked whether it may start.
     starting: Mutex<()>,
@@ -157,13 +171,25 @@ impl NativeSkill {
 impl SkillHost {
     /// Adds a native skill in place of one of the same name; its program is started
     /// by [`Self::start_native`] or by its first call.
-    pub fn add_native(&self, code: &NativeCode, program: Arc<dyn NativeProgram>) -> SkillInfo {
+    /// With `by`, what it asks for of T0 and T1 counts as granted by them, as for [`Self::load`].
+    ///
+    /// # Errors
+    /// The grants cannot be written.
+    pub fn add_native(
+        &self,
+        code: &NativeCode,
+        program: Arc<dyn NativeProgram>,
+        by: Option<Grantor>,
+    ) -> Result<SkillInfo, GrantError> {
         let name = code.manifest.name.clone();
-        self.grant_with_installation(&code.manifest);
+        if let Some(by) = by {
+            self.grants().grant_at_install(&code.manifest, &code.digest, None, &|_| true, by)?;
+        }
         let skill = Arc::new(NativeSkill {
             manifest: Arc::clone(&code.manifest),
             sha256: code.sha256.clone(),
             digest: code.digest.clone(),
+            is_bundled: by == Some(Grantor::Bundled),
             program,
             starting: Mutex::default(),
             calls: Mutex::default(),
@@ -174,7 +200,7 @@ impl SkillHost {
         let info = skill.info();
         tracing::info!(skill = info.name, version = info.version, program = info.module_sha256, "native skill added");
         self.natives.write().unwrap_or_else(PoisonError::into_inner).insert(name, skill);
-        info
+        Ok(info)
     }
 
     /// Starts a native skill's program, if it is allowed to run. Blocks while the person
@@ -236,9 +262,10 @@ impl SkillHost {
         self.natives.read().unwrap_or_else(PoisonError::into_inner).values().map(Arc::clone).collect()
     }
 
-    /// Ends the program of a skill that lost `native:exec`; what is running loses it in mid-call.
-    pub(crate) fn end_native_without(&self, name: &str, permission: Permission) {
-        if permission == Permission::NativeExec
+    /// Ends the program of a skill that lost `native:exec`, or everything. Hang it on
+    /// [`crate::grants::Grants::on_end`]; what is running loses its program in mid-call.
+    pub fn end_native_without(&self, name: &str, permission: Option<Permission>) {
+        if permission.is_none_or(|permission| permission == Permission::NativeExec)
             && let Some(skill) = self.native(name)
         {
             skill.program.end();

@@ -1,6 +1,6 @@
 //! What the user has set for the bridge, as the hub hands it over.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Settings {
     /// Address of Home Assistant, `http://homeassistant.local:8123`.
+    #[serde(deserialize_with = "address_if_set")]
     pub(crate) url: Option<url::Url>,
     /// The MQTT broker.
     pub(crate) mqtt: Option<Mqtt>,
@@ -23,6 +24,7 @@ pub(crate) struct Settings {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Mqtt {
     /// `mqtt://host:port`.
+    #[serde(deserialize_with = "address")]
     pub(crate) address: url::Url,
     #[serde(default)]
     pub(crate) user: String,
@@ -57,6 +59,14 @@ pub(crate) struct PlainTopic {
     pub(crate) on: Option<String>,
     /// Payload for off, close or unlock.
     pub(crate) off: Option<String>,
+}
+
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<url::Url, D::Error> {
+    url::Url::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
+fn address_if_set<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<url::Url>, D::Error> {
+    address(deserializer).map(Some)
 }
 
 fn discovery_prefix() -> String {

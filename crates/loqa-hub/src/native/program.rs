@@ -65,8 +65,7 @@ impl Program {
     pub(super) fn new(spec: NativeSpec, topics: Topics, setting: Setting) -> anyhow::Result<(NativeCode, Self)> {
         let NativeSpec { mut code, settings, origins, data_dir, is_sandboxed } = spec;
         let name = code.manifest.name.clone();
-        let path = code.folder.join(&code.manifest.module);
-        let image = Image::new(&path, &code.program).context("keep the program in memory")?;
+        let image = Image::new(&code.path, &code.program).context("keep the program in memory")?;
         // It may be large, and is in the image.
         code.program = Vec::new();
         let charge = Arc::new(Life {
@@ -160,8 +159,9 @@ impl NativeProgram for Program {
         }
     }
 
-    fn secret(&self, name: &str, origin: &str) -> Option<String> {
-        (self.setting.secrets)(name, origin)
+    fn secret(&self, name: &str, _origin: &str) -> Option<String> {
+        // The gate has compared the origin with what was granted.
+        (self.setting.secrets)(&self.name, name)
     }
 
     fn resolve(&self, host: &str, limit: Duration) -> Option<Vec<IpAddr>> {

@@ -11,7 +11,7 @@ use crate::host_call::{HostFunction, MAX_HOST_CALLS, MAX_MESSAGE_BYTES, Running}
 use crate::permission::Permission;
 use crate::skill::DEFAULT_BUDGET;
 use crate::store::Draft;
-use crate::taint::Taint;
+use crate::taint::{Label, Taint};
 use loqa_audit::{Outcome, Status};
 use loqa_protocol::id::CallId;
 use loqa_protocol::skill::{HostAnswer, HostCall, SkillAnswer, SkillCall};
@@ -85,6 +85,7 @@ impl SkillHost {
         &self,
         skill: &Arc<NativeSkill>,
         invocation: &Invocation,
+        taint: &mut Taint,
     ) -> Result<ToolOutcome, Failure> {
         let name = skill.manifest.name.as_str();
         if skill.is_suspended.load(Ordering::Relaxed) {
@@ -135,6 +136,10 @@ impl SkillHost {
         };
         for used in call.uses.drain(..) {
             used.finish(Outcome::of(status));
+        }
+        taint.absorb(&call.running.taint);
+        if !skill.is_bundled {
+            taint.absorb(&Taint::default().with(Label::Tool(invocation.call.name.clone())));
         }
         if outcome.is_ok() {
             self.keep(name, &mut call.running)?;
@@ -201,6 +206,7 @@ impl SkillHost {
             blocks: Blocks::new(Vec::new()),
             n_calls: 0,
             log_bytes: 0,
+            was_denied: false,
             fault: None,
         }
     }
