@@ -88,6 +88,36 @@ pub const KEYS: &[Key] = &[
         default: "",
         doc: "The nats-server program; unset means the bundled one.",
     },
+    Key {
+        name: "bus.mqtt_listen",
+        kind: Kind::Text,
+        default: "",
+        doc: "Address on which the bundled nats-server takes MQTT devices, for example 127.0.0.1:1883; unset means no.",
+    },
+    Key {
+        name: "home.enabled",
+        kind: Kind::Bool,
+        default: "false",
+        doc: "Whether to run the smart-home bridge.",
+    },
+    Key {
+        name: "home.url",
+        kind: Kind::Text,
+        default: "",
+        doc: "Address of Home Assistant, for example http://homeassistant.local:8123.",
+    },
+    Key {
+        name: "home.mqtt",
+        kind: Kind::Text,
+        default: "",
+        doc: "MQTT broker, for example mqtt://192.168.1.10:1883, or `bundled` for the one at `bus.mqtt_listen`.",
+    },
+    Key {
+        name: "home.devices",
+        kind: Kind::Path,
+        default: "",
+        doc: "TOML file with further names of devices and plain MQTT topics.",
+    },
     Key { name: "stt.enabled", kind: Kind::Bool, default: "true", doc: "Whether to run a speech recogniser." },
     Key {
         name: "stt.model",

@@ -4,6 +4,7 @@
 use crate::config::Config;
 use crate::consent::{self, Prompts};
 use crate::models::Catalog;
+use crate::native::{NativeSkills, home};
 use crate::paths::{DataLock, HubFile, Paths};
 use crate::recorder::Recorder;
 use crate::registry::Registry;
@@ -13,7 +14,7 @@ use crate::session::{Pins, Session};
 use crate::sink::{AudioSink, SinkCommand, SinkEvent};
 use crate::supervisor::{EngineSpec, EngineState, Supervised};
 use anyhow::{Context as _, bail};
-use loqa_bus::{Bus, BusServer, Permissions, ServerOptions};
+use loqa_bus::{Bus, BusServer, Permissions, RestartPolicy, ServerOptions};
 use loqa_protocol::client::{AskReply, AskRequest, NodeInfo, TurnReport};
 use loqa_protocol::engine::EngineKind;
 use loqa_protocol::tts::TtsRequest;
@@ -35,6 +36,7 @@ pub type SinkFactory = Arc<dyn Fn() -> AudioSink + Send + Sync>;
 pub struct Hub {
     inner: Arc<Inner>,
     engines: Vec<Supervised>,
+    natives: NativeSkills,
     server: Arc<BusServer>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
     _lock: DataLock,
@@ -105,8 +107,11 @@ impl Hub {
             let opened = tokio::task::spawn_blocking(move || open_skills(&data, &folders, effects));
             (opened, announcements, announced)
         };
+        let mqtt = home::gateway(config, &paths.data)?;
+        let options = ServerOptions { binary: paths.nats_server.clone(), run_dir: paths.run() };
+        let gateway = mqtt.as_ref().map(|mqtt| mqtt.gateway.clone());
         let server = Arc::new(
-            BusServer::start(ServerOptions { binary: paths.nats_server.clone(), run_dir: paths.run() })
+            BusServer::start_with_mqtt(options, RestartPolicy::default(), gateway)
                 .await
                 .context("start the message bus")?,
         );
@@ -136,6 +141,8 @@ impl Hub {
         let prompts = Arc::new(Prompts::default());
         prompts.publish_on(bus.clone());
         skills.set_consent(Arc::clone(&prompts) as _, config.millis("skills.prompt_ms"));
+        let skills = Arc::new(skills);
+        let natives = start_natives(config, paths, mqtt.as_ref(), &server, &bus, &skills).await?;
         let intents = IntentIndex::compile(&skills.intents())
             .map_err(|errors| {
                 anyhow::anyhow!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
@@ -153,7 +160,7 @@ impl Hub {
             settings: Arc::new(settings),
             intents: Arc::new(intents),
             tools: Arc::new(skills.tools()),
-            skills: Arc::new(skills),
+            skills,
             prompts,
             recorder,
             voice: Arc::new(voice),
@@ -173,7 +180,7 @@ impl Hub {
             tokio::spawn(serve_clients(inner.clone(), bus.clone())),
             tokio::spawn(answering),
         ];
-        Ok(Self { inner, engines, server, tasks, _lock: lock })
+        Ok(Self { inner, engines, natives, server, tasks, _lock: lock })
     }
 
     /// Waits until every configured engine offers its capability; returns those that
@@ -249,6 +256,12 @@ impl Hub {
         &self.inner.context.prompts
     }
 
+    /// Process ids of the native skills that run, by name.
+    #[must_use]
+    pub fn skill_pids(&self) -> Vec<(String, u32)> {
+        self.natives.pids()
+    }
+
     /// The recorder, for figures and tests.
     #[must_use]
     pub fn recorder(&self) -> &Recorder {
@@ -278,6 +291,7 @@ impl Hub {
         }
         self.inner.context.recorder.flush().await;
         let mut stopping = tokio::task::JoinSet::new();
+        stopping.spawn(self.natives.stop());
         for engine in self.engines {
             stopping.spawn(engine.stop());
         }
@@ -465,6 +479,30 @@ fn turn_settings(config: &Config, specs: &[EngineSpec]) -> TurnSettings {
         min_confidence: config.number("stt.min_confidence") as f32,
         min_tool_confidence: config.number("llm.min_tool_confidence") as f32,
     }
+}
+
+/// The native skills that are configured. Their programs start in the background,
+/// because the person may have to be asked.
+async fn start_natives(
+    config: &Config,
+    paths: &Paths,
+    mqtt: Option<&home::Gateway>,
+    server: &Arc<BusServer>,
+    bus: &Bus,
+    skills: &Arc<SkillHost>,
+) -> anyhow::Result<NativeSkills> {
+    let secrets = Arc::new(|_skill: &str, _name: &str| None);
+    let natives = NativeSkills::open(Arc::clone(server), bus.clone(), Arc::clone(skills), secrets).await?;
+    if let Some(spec) = home::spec(config, paths, mqtt)? {
+        natives.add(spec)?;
+        let skills = Arc::clone(skills);
+        tokio::task::spawn_blocking(move || {
+            if let Err(reason) = skills.start_native(home::SKILL) {
+                tracing::warn!(skill = home::SKILL, reason = reason.as_str(), "the program may not run yet");
+            }
+        });
+    }
+    Ok(natives)
 }
 
 fn open_skills(data: &Path, folders: &[std::path::PathBuf], effects: Arc<HubEffects>) -> anyhow::Result<SkillHost> {

@@ -11,6 +11,7 @@ pub mod consent;
 pub mod direct;
 pub mod hub;
 pub mod models;
+pub mod native;
 pub mod paths;
 pub mod recorder;
 pub mod registry;
