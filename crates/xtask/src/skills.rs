@@ -13,7 +13,7 @@ use std::process::Command;
 /// Where skills run.
 const TARGET: &str = "wasm32-unknown-unknown";
 /// Folders below `skills/` that become a module of the same name.
-const SKILLS: &[&str] = &["timer"];
+const SKILLS: &[&str] = &["timer", "shopping-list", "weather"];
 /// How LLVM's linker for WASM may be called; Debian adds the version.
 const LINKERS: &[&str] = &[
     "wasm-ld",
