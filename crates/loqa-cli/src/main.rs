@@ -51,7 +51,7 @@ enum Command {
         #[command(subcommand)]
         action: command::models::Action,
     },
-    /// Look after skills and what they may do.
+    /// Make, check, install and look after skills, and what they may do.
     Skill {
         #[command(subcommand)]
         action: command::skill::Action,

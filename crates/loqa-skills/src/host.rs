@@ -13,6 +13,7 @@ use crate::consent::Consent;
 use crate::control::CallControl;
 use crate::dry_run::Rehearsal;
 use crate::grants::{Grant, GrantError, Grantor, Grants, Lifetime, NewGrant};
+use crate::installed::InstallConsent;
 use crate::manifest::{Manifest, TIMER_ELAPSED, Tool};
 use crate::native::NativeSkill;
 use crate::permission::{Permission, Scope};
@@ -192,20 +193,20 @@ impl SkillHost {
     /// What it asks for of T0 and T1 counts as granted by whoever installed Loqa, unless
     /// this very code was loaded before: then what was revoked since stays revoked.
     pub fn load(&self, folder: &Path) -> Result<SkillInfo, SkillError> {
-        let mut skill = Skill::load(folder)?;
+        let mut skill = Skill::load(folder, None)?;
         skill.is_bundled = true;
         self.take_in(skill, Some(Grantor::Bundled))
     }
 
     /// The same with no grants but those that there are: the installer asked the person.
     pub fn load_as_granted(&self, folder: &Path) -> Result<SkillInfo, SkillError> {
-        self.take_in(Skill::load(folder)?, None)
+        self.take_in(Skill::load(folder, None)?, None)
     }
 
     /// The same for a skill that is being written: it is marked as such wherever it is
     /// listed. [`crate::DevSkill`] says when to load it again.
     pub fn load_dev(&self, folder: &Path) -> Result<SkillInfo, SkillError> {
-        let mut skill = Skill::load(folder)?;
+        let mut skill = Skill::load(folder, None)?;
         skill.is_dev = true;
         tracing::warn!(
             skill = skill.manifest.name,
@@ -213,6 +214,44 @@ impl SkillHost {
             "DEVELOPMENT MODE: this skill is loaded anew whenever its files change, and gets what it asks for at once"
         );
         self.take_in(skill, Some(Grantor::Operator))
+    }
+
+    /// Loads a skill that the person installed, only if its bytes are still those that
+    /// the consent is bound to.
+    pub fn load_installed(&self, folder: &Path, consent: &InstallConsent) -> Result<SkillInfo, SkillError> {
+        let skill = Skill::load(folder, Some(&consent.pin))?;
+        let (manifest, digest, publisher) = (&skill.manifest, &skill.code_digest, consent.publisher.as_deref());
+        let grants = self.grants();
+        if !grants.is_installed(&manifest.name, digest) {
+            let before = consent.carried_from.iter().find(|from| grants.is_installed(&manifest.name, from));
+            match before {
+                Some(from) => grants.carry_over(manifest, from, digest, publisher)?,
+                None => grants.grant_at_install(manifest, digest, publisher, &|_| true, Grantor::Install)?,
+            };
+        }
+        self.take_in(skill, None)
+    }
+
+    /// Takes a skill out; a call that is running goes on to its end.
+    pub fn unload(&self, name: &str) {
+        self.skills.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    /// Erases what a removed skill has kept: values, timers, grants and secrets.
+    pub fn forget(&self, name: &str) -> Result<(), SkillError> {
+        self.unload(name);
+        self.grants().forget(name)?;
+        if let Err(error) = self.shared.secrets.forget(name) {
+            tracing::error!(skill = name, %error, "the secrets of a removed skill stay");
+        }
+        self.shared.secrets.forget(name)?;
+        Ok(self.shared.store.forget(name)?)
+    }
+
+    /// Where decisions are recorded.
+    #[must_use]
+    pub fn journal(&self) -> &Arc<dyn Journal> {
+        self.shared.gate.journal()
     }
 
     fn take_in(&self, skill: Skill, by: Option<Grantor>) -> Result<SkillInfo, SkillError> {
@@ -283,8 +322,7 @@ impl SkillHost {
     ) -> Result<Grant, GrantError> {
         let wasm = self.skill(skill).map(|it| (Arc::clone(&it.manifest), it.code_digest.clone()));
         let native = || self.native(skill).map(|it| (Arc::clone(&it.manifest), it.digest.clone()));
-        let (manifest, digest) =
-            wasm.or_else(native).ok_or_else(|| GrantError::Unknown { skill: skill.to_owned() })?;
+        let (manifest, digest) = wasm.or_else(native).ok_or_else(|| GrantError::Unknown { skill: skill.to_owned() })?;
         let new = NewGrant::by_manifest(&manifest, &digest, permission, narrower, lifetime, by)?;
         self.grants().grant(new)
     }

@@ -20,9 +20,11 @@ pub mod dry_run;
 pub mod grants;
 mod host;
 pub mod host_call;
+pub mod installed;
 pub mod manifest;
 mod module;
 pub mod native;
+pub mod package;
 pub mod permission;
 pub mod schema;
 pub mod scope;
@@ -30,6 +32,7 @@ pub mod secrets;
 mod skill;
 mod store;
 pub mod taint;
+pub mod upgrade;
 mod watchdog;
 
 pub use clock::{Clock, SystemClock};
@@ -40,11 +43,12 @@ pub use host::effects::{
     Pending,
 };
 pub use host::{
-    BUS_EVENT_PREFIX, Delivery, DueTimer, Invocation, MAX_BUDGET, Said, SkillEvent, SkillHost,
-    SkillHostOptions,
+    BUS_EVENT_PREFIX, Delivery, DueTimer, Invocation, MAX_BUDGET, Said, SkillEvent, SkillHost, SkillHostOptions,
 };
 pub use host_call::HostFunction;
+pub use installed::{Installed, Shelf};
 pub use manifest::{Manifest, ManifestFaults, TIMER_ELAPSED};
+pub use package::{Package, Pin};
 pub use permission::{Permission, Scope};
 pub use skill::{DEFAULT_BUDGET, SkillInfo, SkillState, identify};
 pub use store::StoreError;
@@ -79,6 +83,9 @@ pub enum SkillError {
     /// The grants cannot be written, so nothing is granted and nothing was loaded.
     #[error(transparent)]
     Grants(#[from] grants::GrantError),
+    /// The secrets of a removed skill cannot be erased.
+    #[error(transparent)]
+    Secrets(#[from] secrets::SecretError),
     /// The threads that stop runaway skills and write their rows cannot be started.
     #[error("start the threads of the skill host: {0}")]
     Threads(std::io::Error),
@@ -93,6 +100,12 @@ pub enum SkillError {
     /// The manifest has faults; each says what to write instead.
     #[error("skill manifest is refused:\n{0}")]
     Manifest(#[from] ManifestFaults),
+    /// A file is not the one that the user agreed to; install the skill again, or remove it.
+    #[error("`{path}` was changed since the user agreed to it; install the skill again or remove it")]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// The module cannot be used; the text says what helps.
     #[error("skill `{skill}`, module `{path}`: {reason}")]
     Module {

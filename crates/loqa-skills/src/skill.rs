@@ -12,6 +12,7 @@ use crate::host::MAX_BUDGET;
 use crate::host_call::{HostFunction, NAMESPACE, Running};
 use crate::manifest::{self, Manifest};
 use crate::module::{self, MEMORY_PAGES};
+use crate::package::Pin;
 use crate::permission::Permission;
 use crate::watchdog::Watchdog;
 use extism::{CompiledPlugin, Function, PTR, Plugin, PluginBuilder, UserData, Val, Wasm};
@@ -169,9 +170,11 @@ struct Slot {
 
 impl Skill {
     /// Reads, checks and compiles the skill in `folder`. Each file is read once; what was hashed is what runs.
-    pub(crate) fn load(folder: &Path) -> Result<Self, SkillError> {
+    /// With a pin, other bytes than those are refused before anything is made of them.
+    pub(crate) fn load(folder: &Path, pin: Option<&Pin>) -> Result<Self, SkillError> {
         let manifest_path = folder.join(manifest::FILE_NAME);
         let manifest_bytes = read_bounded(&manifest_path, manifest::MAX_BYTES)?;
+        check_pin(&manifest_path, &manifest_bytes, pin.map(|pin| pin.manifest_sha256.as_str()))?;
         let manifest = Manifest::parse(&manifest_path, &manifest_bytes)?;
         let module_path = folder.join(&manifest.module);
         if manifest.runtime != manifest::Runtime::Wasm {
@@ -179,16 +182,10 @@ impl Skill {
             return Err(SkillError::Module { skill: manifest.name, path: module_path, reason });
         }
         let bytes = read_bounded(&module_path, module::MAX_MODULE_BYTES)?;
+        check_pin(&module_path, &bytes, pin.map(|pin| pin.module_sha256.as_str()))?;
         let refused =
             |reason: String| SkillError::Module { skill: manifest.name.clone(), path: module_path.clone(), reason };
-        let mut exports = Vec::new();
-        if !manifest.tools.is_empty() {
-            exports.push(EXPORT_TOOL);
-        }
-        if !manifest.events.is_empty() {
-            exports.push(EXPORT_EVENT);
-        }
-        let facts = module::check(&bytes, &exports).map_err(refused)?;
+        let facts = module::check(&bytes, &exports(&manifest)).map_err(refused)?;
         let module_sha256 = hex::encode(Sha256::digest(&bytes));
         let code_digest = code_digest(&manifest_bytes, &bytes);
         let running = Arc::new(Mutex::new(None));
@@ -359,6 +356,23 @@ fn describe(error: &extism::Error) -> String {
         "oom" => format!("needs more than {} MiB of memory", u64::from(MEMORY_PAGES) * 64 / 1024),
         "plugin ran out of fuel" | "all fuel consumed by WebAssembly" => "computed for too long".to_owned(),
         _ => format!("broke: {line}"),
+    }
+}
+
+/// What a module with this manifest must export.
+pub(crate) fn exports(manifest: &Manifest) -> Vec<&'static str> {
+    let tool = (!manifest.tools.is_empty()).then_some(EXPORT_TOOL);
+    let event = (!manifest.events.is_empty()).then_some(EXPORT_EVENT);
+    tool.into_iter().chain(event).collect()
+}
+
+/// What was read is what the user agreed to.
+fn check_pin(path: &Path, bytes: &[u8], sha256: Option<&str>) -> Result<(), SkillError> {
+    match sha256 {
+        Some(sha256) if hex::encode(Sha256::digest(bytes)) != sha256 => {
+            Err(SkillError::Changed { path: path.to_owned() })
+        }
+        Some(_) | None => Ok(()),
     }
 }
 

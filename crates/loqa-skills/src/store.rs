@@ -173,6 +173,17 @@ impl Store {
         labels.map(|label| Ok(Label::from_text(&label?))).collect()
     }
 
+    /// Erases everything that one skill has kept.
+    pub(crate) fn forget(&self, skill: &str) -> Result<(), StoreError> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute("DELETE FROM kv WHERE skill = ?1", [skill])?;
+        transaction.execute("DELETE FROM timer WHERE skill = ?1", [skill])?;
+        transaction.execute("DELETE FROM stored_taint WHERE skill = ?1", [skill])?;
+        transaction.execute("DELETE FROM llm_use WHERE skill = ?1", [skill])?;
+        Ok(transaction.commit()?)
+    }
+
     /// Tokens of the language model that a skill has used on that day.
     pub(crate) fn tokens_of_day(&self, skill: &str, day: i64) -> Result<u64, StoreError> {
         let connection = self.lock();

@@ -151,22 +151,30 @@ fn facts_of(permission: Permission) -> Facts {
         Permission::LogWrite => (Tier::T0, false, limit("max_bytes", [100, 10, 1_000])),
         Permission::ReplySay => (Tier::T0, false, limit("max_chars", [100, 10, 1_000])),
         Permission::KvStore => (Tier::T0, false, limit("max_bytes", [100, 10, 1_000])),
-        Permission::BusPublish => {
-            (Tier::T0, false, [["in", "mid"].as_slice(), &["in"], &["in", "mid", "far"]].map(|t| texts(none(), "topics", t)))
-        }
-        Permission::BusSubscribe => {
-            (Tier::T1, false, [["in", "mid"].as_slice(), &["in"], &["in", "mid", "far"]].map(|t| texts(none(), "topics", t)))
-        }
+        Permission::BusPublish => (
+            Tier::T0,
+            false,
+            [["in", "mid"].as_slice(), &["in"], &["in", "mid", "far"]].map(|t| texts(none(), "topics", t)),
+        ),
+        Permission::BusSubscribe => (
+            Tier::T1,
+            false,
+            [["in", "mid"].as_slice(), &["in"], &["in", "mid", "far"]].map(|t| texts(none(), "topics", t)),
+        ),
         Permission::TimerSet => (Tier::T1, false, limit("max", [10, 5, 50])),
         Permission::TtsSay => (Tier::T1, false, limit("max_chars", [100, 10, 1_000])),
         Permission::NotifyShow => (Tier::T1, false, limit("max_chars", [100, 10, 1_000])),
         Permission::HttpCall => {
             let urls = |urls: &[&str]| texts(texts(none(), "urls", urls), "methods", &["GET"]);
-            (Tier::T1, true, [
-                urls(&["https://in.example/a/", "https://mid.example/"]),
-                urls(&["https://in.example/a/"]),
-                urls(&["https://in.example/a/", "https://mid.example/", "https://far.example/"]),
-            ])
+            (
+                Tier::T1,
+                true,
+                [
+                    urls(&["https://in.example/a/", "https://mid.example/"]),
+                    urls(&["https://in.example/a/"]),
+                    urls(&["https://in.example/a/", "https://mid.example/", "https://far.example/"]),
+                ],
+            )
         }
         Permission::SecretUse => {
             let secret = |origin: &str| text(text(none(), "name", "key"), "origin", origin);
@@ -181,11 +189,7 @@ fn facts_of(permission: Permission) -> Facts {
         Permission::LlmComplete => (Tier::T1, false, limit("tokens_per_day", [100, 10, 1_000])),
         Permission::DeviceControl => {
             let entities = |of: &[&str]| texts(texts(none(), "domains", &["light"]), "entities", of);
-            (Tier::T2, true, [
-                entities(&["light.in", "light.mid"]),
-                entities(&["light.in"]),
-                entities(&["*"]),
-            ])
+            (Tier::T2, true, [entities(&["light.in", "light.mid"]), entities(&["light.in"]), entities(&["*"])])
         }
         Permission::MessageSend | Permission::DataDelete => {
             (Tier::T3, true, [["in", "mid"].as_slice(), &["in"], &["*"]].map(|to| texts(none(), "recipients", to)))
@@ -253,7 +257,14 @@ struct Expected {
 /// The oracle, in the words of the design: default deny; declared ∩ granted ∩ policy; T2
 /// asked at the first use, T3 at every use; foreign values confirmed. `args` and `own` need
 /// no T2, but the manifests of this test ask for more.
-fn expected(facts: &Facts, is_offered: bool, state: State, answer: Answer, is_foreign: bool, extent: Extent) -> Expected {
+fn expected(
+    facts: &Facts,
+    is_offered: bool,
+    state: State,
+    answer: Answer,
+    is_foreign: bool,
+    extent: Extent,
+) -> Expected {
     let denied = Expected { is_allowed: false, is_asked: false };
     if facts.tier == Tier::T4 || !is_offered {
         return denied;
@@ -555,11 +566,8 @@ fn run(fault: Fault, states: &[State]) -> (usize, Vec<String>) {
                 }
                 for taint in &taints {
                     // Values in a turn that are not foreign differ only in name: one answer is enough.
-                    let answers = if taint.is_foreign() || facts(operation).tier >= Tier::T1 {
-                        ANSWERS
-                    } else {
-                        &ANSWERS[..1]
-                    };
+                    let answers =
+                        if taint.is_foreign() || facts(operation).tier >= Tier::T1 { ANSWERS } else { &ANSWERS[..1] };
                     for &answer in answers {
                         let skill = format!("s{}", cells.len());
                         cells.push(Cell { operation, extent, answer, taint: taint.clone(), skill });
@@ -617,7 +625,12 @@ fn run(fault: Fault, states: &[State]) -> (usize, Vec<String>) {
 fn every_cell_is_decided_right_both_ways() {
     let (n_cells, wrong) = run(Fault::None, STATES);
     assert!(n_cells >= MIN_CELLS, "{n_cells} cells, at least {MIN_CELLS} are wanted");
-    assert!(wrong.is_empty(), "{} of {n_cells} cells are wrong, the first:\n{}", wrong.len(), wrong[..wrong.len().min(10)].join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {n_cells} cells are wrong, the first:\n{}",
+        wrong.len(),
+        wrong[..wrong.len().min(10)].join("\n")
+    );
     println!("permission matrix: {n_cells} cells, all right");
 }
 

@@ -1,8 +1,8 @@
 //! Every host function in every state of its permission, through a real module.
 
 use crate::support::{Bench, escaped, manifest, module};
-use loqa_skills::authorize::Reach;
 use loqa_protocol::ErrorCode;
+use loqa_skills::authorize::Reach;
 use loqa_skills::{HostFunction, Permission, Scope};
 use serde_json::json;
 use std::sync::Arc;
@@ -141,8 +141,10 @@ fn notify_then_publish() -> String {
 #[test]
 fn a_revocation_reaches_the_next_host_call_of_a_running_call() {
     let bench = Bench::new();
-    let permissions =
-        ["{ use: notify:show, reason: for tests }".to_owned(), "{ use: bus:publish, topics: [a], reason: for tests }".to_owned()];
+    let permissions = [
+        "{ use: notify:show, reason: for tests }".to_owned(),
+        "{ use: bus:publish, topics: [a], reason: for tests }".to_owned(),
+    ];
     let folder = bench.write_skill(&manifest(&permissions), &notify_then_publish());
     bench.host.load(&folder).unwrap();
     let host = Arc::clone(&bench.host);

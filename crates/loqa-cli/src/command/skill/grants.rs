@@ -316,8 +316,10 @@ async fn hub(session: &Session) -> anyhow::Result<Bus> {
 }
 
 async fn open_prompts(bus: &Bus) -> anyhow::Result<Vec<Prompt>> {
-    let reply: PromptReply =
-        bus.request(subject::HUB_PROMPT, &PromptRequest::List, PATIENCE).await.context("ask the hub for its questions")?;
+    let reply: PromptReply = bus
+        .request(subject::HUB_PROMPT, &PromptRequest::List, PATIENCE)
+        .await
+        .context("ask the hub for its questions")?;
     match reply {
         PromptReply::Open { prompts } => Ok(prompts),
         PromptReply::Taken => bail!("the hub's answer does not fit"),
@@ -343,8 +345,9 @@ async fn ask(bus: &Bus, request: &GrantRequest) -> anyhow::Result<Vec<GrantInfo>
 
 fn permission_of(name: &str) -> anyhow::Result<Permission> {
     let known = || Permission::ALL.iter().map(|permission| permission.as_str()).collect::<Vec<_>>().join(", ");
-    Ok(Permission::from_name(name)
-        .ok_or_else(|| BadArguments(format!("there is no permission `{}`; use one of: {}", name.escape_debug(), known())))?)
+    Ok(Permission::from_name(name).ok_or_else(|| {
+        BadArguments(format!("there is no permission `{}`; use one of: {}", name.escape_debug(), known()))
+    })?)
 }
 
 /// Opens the grants while no hub runs, and keeps one from starting meanwhile.
