@@ -1,8 +1,9 @@
 //! The message bus: a typed NATS client ([`Bus`]) and the supervised nats-server
 //! child that it talks to ([`BusServer`]).
 //!
-//! Nothing durable rests on the bus. JetStream is off, `publish` returning `Ok`
-//! means *queued*, and everything that must arrive is a request with a deadline.
+//! Nothing durable rests on the bus. JetStream is off unless the MQTT gateway is on, which
+//! keeps retained messages of devices in it, in an account of their own;
+//! `publish` returning `Ok` means *queued*, and everything that must arrive is a request with a deadline.
 //! Deliberately absent: knowledge of turns, engines and what a message means.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on stops"))]
 
@@ -13,8 +14,8 @@ mod server;
 
 pub use client::{Bus, Connection, Message, ReplyStream, Subscription};
 pub use error::BusError;
-pub use permissions::Permissions;
-pub use server::{BusServer, RestartPolicy, ServerOptions, ServerState};
+pub use permissions::{Permissions, Topics};
+pub use server::{BusServer, MqttGateway, RestartPolicy, ServerOptions, ServerState};
 
 /// What a program needs to join the bus. The seed is a secret: it travels on
 /// standard input of a child or in a 0600 file, never in an argument, in the

@@ -1,5 +1,9 @@
 //! Who may say and hear what. Allow-lists only: what is not listed is refused by
 //! the server itself.
+//!
+//! A native skill is an identity that nobody trusts. What it may be given is decided
+//! here, before the server's configuration is written: its own prefix, literal
+//! subjects to publish to, a wildcard only at the end of what it hears.
 
 use crate::BusError;
 use loqa_protocol::{InstanceId, id::is_token, subject};
@@ -36,8 +40,12 @@ impl Permissions {
                 "loqa.event.*".to_owned(),
                 "loqa.prompt.*".to_owned(),
                 subject::HUB_NONCE.to_owned(),
+                subject::SKILL_CALL_ALL.to_owned(),
+                "loqa.skill.*.out.>".to_owned(),
+                "loqa.notice.*".to_owned(),
             ],
             subscribe: vec![
+                subject::SKILL_HOST_ALL.to_owned(),
                 subject::ENGINE_HELLO.to_owned(),
                 subject::ENGINE_ANNOUNCE.to_owned(),
                 subject::ENGINE_HEARTBEAT.to_owned(),
@@ -75,6 +83,20 @@ impl Permissions {
         }
     }
 
+    /// A native skill: hears its calls, asks for host functions, and beyond that the
+    /// `topics` that it was granted below its own prefix.
+    ///
+    /// # Errors
+    /// A topic is not grantable, see [`Topics::check`]; the message names it.
+    pub fn skill(skill: &str, topics: &Topics) -> Result<Self, BusError> {
+        topics.check(skill)?;
+        let mut publish = vec![subject::skill_host(skill)];
+        publish.extend(topics.publish.iter().map(|topic| subject::skill_out(skill, topic)));
+        let mut subscribe = vec![subject::skill_call(skill)];
+        subscribe.extend(topics.subscribe.iter().map(|topic| subject::skill_in(skill, topic)));
+        Ok(Self { publish, subscribe, responses: true })
+    }
+
     /// `loqa ask`, `loqa nodes`, `loqa skill` and observers: asks the hub, listens to events,
     /// answers questions to the person.
     #[must_use]
@@ -90,7 +112,9 @@ impl Permissions {
             ]
             .map(str::to_owned)
             .to_vec(),
-            subscribe: vec!["loqa.event.*".to_owned(), "loqa.prompt.*".to_owned()],
+            subscribe: ["loqa.event.*", "loqa.prompt.*", "loqa.notice.*", "loqa.skill.*.out.>"]
+                .map(str::to_owned)
+                .to_vec(),
             responses: false,
         }
     }
@@ -113,9 +137,15 @@ impl Permissions {
             list.extend(self.subscribe.iter().filter_map(|entry| {
                 let pattern = entry.split(' ').next()?;
                 let asked = pattern.strip_prefix("loqa.")?;
+                // What a skill hears below `in` is told to it, not asked.
+                let asker = match skill_part(pattern) {
+                    Some(subject::SKILL_CALL) => subject::HUB_IDENTITY,
+                    Some(subject::SKILL_IN) => return None,
+                    Some(_) | None => "*",
+                };
                 Some(match asked.strip_suffix(".>") {
-                    Some(_) => format!("_INBOX.*.{asked}"),
-                    None => format!("_INBOX.*.{asked}.*"),
+                    Some(_) => format!("_INBOX.{asker}.{asked}"),
+                    None => format!("_INBOX.{asker}.{asked}.*"),
                 })
             }));
         }
@@ -151,6 +181,66 @@ impl Permissions {
             }
         }
         Ok(())
+    }
+}
+
+/// What a native skill may say and hear besides its calls, relative to its own prefix:
+/// it publishes below `loqa.skill.<name>.out` and hears below `loqa.skill.<name>.in`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Topics {
+    /// Literal topics to publish on.
+    pub publish: Vec<String>,
+    /// Topics to hear; a last token may be `*` or `>`.
+    pub subscribe: Vec<String>,
+}
+
+impl Topics {
+    /// Whether a skill of that name may be given all of them.
+    ///
+    /// # Errors
+    /// The name is no token, or a topic is not made of literal tokens (with one wildcard
+    /// allowed at the end of what is heard).
+    pub fn check(&self, skill: &str) -> Result<(), BusError> {
+        let refuse = |reason: String| Err(BusError::InvalidIdentity { identity: skill.to_owned(), reason });
+        if !is_token(skill) || skill.len() > MAX_SKILL_NAME {
+            return refuse(format!("not a skill's name, [a-z0-9-]{{2,{MAX_SKILL_NAME}}} is allowed"));
+        }
+        if let Some(topic) = self.publish.iter().find(|topic| !is_publish_topic(topic)) {
+            return refuse(format!("may not publish on `{}`: literal tokens only", topic.escape_debug()));
+        }
+        if let Some(topic) = self.subscribe.iter().find(|topic| !is_subscribe_topic(topic)) {
+            let topic = topic.escape_debug();
+            return refuse(format!("may not hear `{topic}`: literal tokens, a wildcard only as the last one"));
+        }
+        Ok(())
+    }
+}
+
+/// Longest name of a skill, from the manifest's rules; its identity has a prefix.
+const MAX_SKILL_NAME: usize = 40;
+/// Most tokens of a topic. Chosen: far more than a person would read.
+const MAX_TOPIC_TOKENS: usize = 16;
+
+/// `a.b`: nothing but literal tokens.
+fn is_publish_topic(topic: &str) -> bool {
+    topic.split('.').count() <= MAX_TOPIC_TOKENS && topic.split('.').all(is_token)
+}
+
+/// `a.b`, `a.*`, `a.>`, `*` or `>`: a wildcard stands alone or at the end.
+fn is_subscribe_topic(topic: &str) -> bool {
+    match topic.rsplit_once('.') {
+        Some((head, "*" | ">")) => is_publish_topic(head),
+        Some(_) => is_publish_topic(topic),
+        None => matches!(topic, "*" | ">") || is_token(topic),
+    }
+}
+
+/// The token after the name in `loqa.skill.<name>.<part>…`.
+fn skill_part(pattern: &str) -> Option<&str> {
+    let mut tokens = pattern.split('.');
+    match (tokens.next(), tokens.next(), tokens.next(), tokens.next()) {
+        (Some("loqa"), Some("skill"), Some(_), part) => part,
+        _ => None,
     }
 }
 
@@ -217,8 +307,49 @@ mod tests {
             Permissions::engine(&instance, "stt.whisper"),
             Permissions::operator(),
             Permissions::supervisor(),
+            Permissions::skill("smart-home", &Topics::default()).unwrap(),
         ] {
             role.check("someone").unwrap();
+        }
+    }
+
+    #[test]
+    fn a_skill_is_given_its_own_prefix_and_the_inbox_of_the_hub_only() {
+        let topics = Topics { publish: vec!["state.light".into()], subscribe: vec!["order.>".into(), "tick".into()] };
+        let permissions = Permissions::skill("home", &topics).unwrap();
+        assert_eq!(
+            permissions.publish_list("skill-home"),
+            [
+                "loqa.skill.home.host",
+                "loqa.skill.home.out.state.light",
+                "_INBOX.skill-home.flush.*",
+                "_INBOX.hub.skill.home.call.*"
+            ]
+        );
+        assert_eq!(
+            permissions.subscribe_list("skill-home"),
+            ["loqa.skill.home.call", "loqa.skill.home.in.order.>", "loqa.skill.home.in.tick", "_INBOX.skill-home.>"]
+        );
+    }
+
+    #[test]
+    fn topics_are_literal_but_for_the_end_of_what_is_heard() {
+        let publish = |topic: &str| Topics { publish: vec![topic.to_owned()], ..Topics::default() }.check("home");
+        let subscribe = |topic: &str| Topics { subscribe: vec![topic.to_owned()], ..Topics::default() }.check("home");
+        for good in ["a", "a.b_c.d-1"] {
+            assert!(publish(good).is_ok() && subscribe(good).is_ok(), "{good}");
+        }
+        for heard_only in ["*", ">", "a.*", "a.b.>"] {
+            assert!(publish(heard_only).is_err(), "{heard_only} is no literal subject");
+            assert!(subscribe(heard_only).is_ok(), "{heard_only} lies below the skill's own prefix");
+        }
+        for bad in
+            ["", ".", "a.", ".a", "a..b", "*.a", ">.a", "a.*.b", "a.>.b", "A", "a b", "$sys", "a\n", "ä", "a.*.*"]
+        {
+            assert!(publish(bad).is_err() && subscribe(bad).is_err(), "{bad:?} must not be granted");
+        }
+        for bad in ["", "a.b", "*", ">", "A", "a b", &"x".repeat(41)] {
+            assert!(Topics::default().check(bad).is_err(), "{bad:?} is no name of a skill");
         }
     }
 

@@ -8,12 +8,14 @@
 //! States: starting → ready ⇄ backoff → broken.
 
 mod config;
+mod mqtt;
 mod probe;
 mod process;
 
 use crate::{BusError, Credentials, Permissions};
 use config::{Config, Identity};
 use loqa_protocol::subject;
+pub use mqtt::MqttGateway;
 use nkeys::KeyPair;
 use probe::{Probe, ProbeError};
 use process::Process;
@@ -115,6 +117,19 @@ impl BusServer {
 
     /// [`Self::start`] with another restart policy, for tests that kill it often.
     pub async fn start_with(options: ServerOptions, policy: RestartPolicy) -> Result<Self, BusError> {
+        Self::start_with_mqtt(options, policy, None).await
+    }
+
+    /// The same, and the server also listens for MQTT devices where a gateway is given.
+    /// Fails like [`Self::start`], and when the gateway's address cannot be had.
+    pub async fn start_with_mqtt(
+        options: ServerOptions,
+        policy: RestartPolicy,
+        mqtt: Option<MqttGateway>,
+    ) -> Result<Self, BusError> {
+        if let Some(gateway) = &mqtt {
+            gateway.check()?;
+        }
         if !options.binary.is_file() {
             return Err(BusError::BinaryMissing { path: options.binary });
         }
@@ -129,6 +144,7 @@ impl BusServer {
             config_path: run_dir.join("nats.conf"),
             run_dir,
             policy,
+            mqtt,
             identities: BTreeMap::from([(
                 SUPERVISOR.to_owned(),
                 Identity { public_key: own_key.public_key(), permissions: Permissions::supervisor() },
@@ -236,6 +252,7 @@ struct Supervisor {
     run_dir: PathBuf,
     config_path: PathBuf,
     policy: RestartPolicy,
+    mqtt: Option<MqttGateway>,
     identities: BTreeMap<String, Identity>,
     own_key: KeyPair,
     /// Key of the current version of the configuration, see [`Config::generation`].
@@ -541,6 +558,7 @@ impl Supervisor {
             server_name,
             port,
             ports_dir: &self.run_dir,
+            mqtt: self.mqtt.as_ref(),
             identities: &self.identities,
             generation: &self.generation.public_key(),
         }

@@ -88,6 +88,31 @@ pub const KEYS: &[Key] = &[
         default: "",
         doc: "The nats-server program; unset means the bundled one.",
     },
+    Key {
+        name: "bus.mqtt_listen",
+        kind: Kind::Text,
+        default: "",
+        doc: "Address on which the bundled nats-server takes MQTT devices, for example 127.0.0.1:1883; unset means no.",
+    },
+    Key { name: "home.enabled", kind: Kind::Bool, default: "false", doc: "Whether to run the smart-home bridge." },
+    Key {
+        name: "home.url",
+        kind: Kind::Text,
+        default: "",
+        doc: "Address of Home Assistant, for example http://homeassistant.local:8123.",
+    },
+    Key {
+        name: "home.mqtt",
+        kind: Kind::Text,
+        default: "",
+        doc: "MQTT broker, for example mqtt://192.168.1.10:1883, or `bundled` for the one at `bus.mqtt_listen`.",
+    },
+    Key {
+        name: "home.devices",
+        kind: Kind::Path,
+        default: "",
+        doc: "TOML file with further names of devices and plain MQTT topics.",
+    },
     Key { name: "stt.enabled", kind: Kind::Bool, default: "true", doc: "Whether to run a speech recogniser." },
     Key {
         name: "stt.model",
@@ -196,6 +221,12 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Integer(1_000, 600_000),
         default: "30000",
         doc: "Longest wait for an answer when a skill needs the person's consent; no answer is a no.",
+    },
+    Key {
+        name: "skills.dev",
+        kind: Kind::TextList,
+        default: "",
+        doc: "Folders of skills that are being written: loaded anew whenever their files change, with all that they ask for.",
     },
     Key {
         name: "privacy.keep",
@@ -362,6 +393,7 @@ impl Config {
             if !variable.starts_with("LOQA_")
                 || Self::FOREIGN_VARIABLES.contains(&variable.as_str())
                 || variable.starts_with("LOQA_TEST_")
+                || variable.starts_with(loqa_skills::secrets::VARIABLE_PREFIX)
             {
                 continue;
             }

@@ -4,7 +4,9 @@
 use crate::audit::{self, Outside};
 use crate::config::Config;
 use crate::consent::{self, Prompts};
+use crate::effects::HubEffects;
 use crate::models::Catalog;
+use crate::native::{NativeSkills, home};
 use crate::paths::{DataLock, HubFile, Paths};
 use crate::recorder::Recorder;
 use crate::registry::Registry;
@@ -16,12 +18,13 @@ use crate::skills::{self, HubSkills};
 use crate::supervisor::{EngineSpec, EngineState, Supervised};
 use anyhow::{Context as _, bail};
 use loqa_audit::{Audit, Journal};
-use loqa_bus::{Bus, BusServer, Permissions, ServerOptions};
+use loqa_bus::{Bus, BusServer, Permissions, RestartPolicy, ServerOptions};
 use loqa_protocol::client::{AskReply, AskRequest, AuditReply, AuditRequest, NodeInfo, TurnReport};
 use loqa_protocol::engine::EngineKind;
 use loqa_protocol::tts::TtsRequest;
 use loqa_protocol::{ErrorCode, Failure, Hop, SessionId, ToolOutcome, ToolSpec, TurnClass, TurnId, WorkId, subject};
-use loqa_skills::{Effects, SkillEvent, SkillHost, SkillHostOptions, SystemClock, Taint};
+use loqa_skills::secrets::Secrets;
+use loqa_skills::{DevSkill, MAX_BUDGET, SkillEvent, SkillHost, SkillHostOptions, SystemClock, Taint};
 use loqa_turn::state::{Deadlines, TurnSettings};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -37,6 +40,7 @@ pub type SinkFactory = Arc<dyn Fn() -> AudioSink + Send + Sync>;
 pub struct Hub {
     inner: Arc<Inner>,
     engines: Vec<Supervised>,
+    natives: NativeSkills,
     server: Arc<BusServer>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
     _lock: DataLock,
@@ -110,13 +114,17 @@ impl Hub {
         let skills_opened = {
             let (data, folders) = (paths.data.clone(), paths.skills.clone());
             let (announcements, announced) = mpsc::channel(32);
-            let effects = Arc::new(HubEffects { announcements: announcements.clone() });
-            let journal = Arc::clone(&audit);
-            let opened = tokio::task::spawn_blocking(move || open_skills(&data, &folders, effects, journal));
-            (opened, announcements, announced)
+            let events = (config.text("privacy.keep") != "none").then(|| paths.data.join("loqa.db"));
+            let effects = Arc::new(HubEffects::new(announcements.clone(), events));
+            let (opening, dev, journal) = (Arc::clone(&effects), config.list("skills.dev"), Arc::clone(&audit));
+            let opened = tokio::task::spawn_blocking(move || open_skills(&data, &folders, &dev, opening, journal));
+            (opened, announcements, announced, effects)
         };
+        let mqtt = home::gateway(config, &paths.data)?;
+        let options = ServerOptions { binary: paths.nats_server.clone(), run_dir: paths.run() };
+        let gateway = mqtt.as_ref().map(|mqtt| mqtt.gateway.clone());
         let server = Arc::new(
-            BusServer::start(ServerOptions { binary: paths.nats_server.clone(), run_dir: paths.run() })
+            BusServer::start_with_mqtt(options, RestartPolicy::default(), gateway)
                 .await
                 .context("start the message bus")?,
         );
@@ -143,12 +151,15 @@ impl Hub {
             .map(|spec| Supervised::start(spec, server.clone(), registry.clone(), audit.clone()))
             .collect();
 
-        let (opened, announcements, announced) = skills_opened;
-        let shelf = Arc::new(opened.await.context("open the skills")??);
+        let (opened, announcements, announced, effects) = skills_opened;
+        let (shelf, dev_skills) = opened.await.context("open the skills")??;
+        let shelf = Arc::new(shelf);
         let skills = shelf.host();
         let prompts = Arc::new(Prompts::default());
         prompts.publish_on(bus.clone());
         skills.set_consent(Arc::clone(&prompts) as _, config.millis("skills.prompt_ms"));
+        let natives = start_natives(config, paths, mqtt.as_ref(), &server, &bus, skills).await?;
+        shelf.renew_offer()?;
         let store = (config.text("privacy.keep") != "none").then(|| paths.data.join("loqa.db"));
         let recorder = Recorder::start(store.as_deref(), bus.clone())?;
         let context = TurnContext {
@@ -167,6 +178,7 @@ impl Hub {
             recorder,
             voice: Arc::new(voice),
         };
+        effects.attach(context.reach.clone(), context.settings.llm_tiers.clone());
         let answering = consent::serve(Arc::clone(&context.prompts), Arc::clone(&context.skills), bus.clone());
         let inner = Arc::new(Inner {
             context,
@@ -180,13 +192,15 @@ impl Hub {
         });
         let tasks = vec![
             tokio::spawn(run_timers(inner.clone())),
+            tokio::spawn(run_publications(inner.clone(), effects.published())),
+            tokio::spawn(skills::watch_dev(shelf.clone(), dev_skills)),
             tokio::spawn(announce(inner.clone(), announced)),
             tokio::spawn(serve_clients(inner.clone(), bus.clone())),
             tokio::spawn(answering),
             tokio::spawn(skills::serve(shelf, bus.clone())),
             tokio::spawn(audit::prune(audit, config.integer("audit.keep_days"))),
         ];
-        Ok(Self { inner, engines, server, tasks, _lock: lock })
+        Ok(Self { inner, engines, natives, server, tasks, _lock: lock })
     }
 
     /// Waits until every configured engine offers its capability; returns those that
@@ -262,6 +276,12 @@ impl Hub {
         &self.inner.context.prompts
     }
 
+    /// Process ids of the native skills that run, by name.
+    #[must_use]
+    pub fn skill_pids(&self) -> Vec<(String, u32)> {
+        self.natives.pids()
+    }
+
     /// The recorder, for figures and tests.
     #[must_use]
     pub fn recorder(&self) -> &Recorder {
@@ -297,6 +317,7 @@ impl Hub {
         }
         self.inner.context.recorder.flush().await;
         let mut stopping = tokio::task::JoinSet::new();
+        stopping.spawn(self.natives.stop());
         for engine in self.engines {
             stopping.spawn(engine.stop());
         }
@@ -482,8 +503,9 @@ fn turn_settings(config: &Config, specs: &[EngineSpec]) -> TurnSettings {
             stt_final: config.millis("turn.stt_final_ms"),
             llm_first: config.millis("turn.llm_first_ms"),
             llm_total: config.millis("turn.llm_total_ms"),
-            // The skill host ends a call at its budget; the machine only catches a host that does not.
-            skill: config.millis("turn.skill_ms") * 2,
+            // The skill host ends a call at its budget, which is longer for skills that ask a server;
+            // the machine only catches a host that does not.
+            skill: (config.millis("turn.skill_ms") * 2).max(MAX_BUDGET + Duration::from_secs(1)),
             // The gate ends each question in time; this bounds all questions of a turn.
             consent: config.millis("skills.prompt_ms") * 3,
             tts_first: config.millis("turn.tts_first_ms"),
@@ -500,15 +522,43 @@ fn turn_settings(config: &Config, specs: &[EngineSpec]) -> TurnSettings {
     }
 }
 
+/// The native skills that are configured. Their programs start in the background,
+/// because the person may have to be asked.
+async fn start_natives(
+    config: &Config,
+    paths: &Paths,
+    mqtt: Option<&home::Gateway>,
+    server: &Arc<BusServer>,
+    bus: &Bus,
+    skills: &Arc<SkillHost>,
+) -> anyhow::Result<NativeSkills> {
+    let kept = Secrets::in_folder(&paths.data);
+    let secrets = Arc::new(move |skill: &str, name: &str| kept.get(skill, name).map(|it| it.expose().to_owned()));
+    let natives = NativeSkills::open(Arc::clone(server), bus.clone(), Arc::clone(skills), secrets).await?;
+    if let Some(spec) = home::spec(config, paths, mqtt)? {
+        natives.add(spec)?;
+        let skills = Arc::clone(skills);
+        tokio::task::spawn_blocking(move || {
+            if let Err(reason) = skills.start_native(home::SKILL) {
+                tracing::warn!(skill = home::SKILL, reason = reason.as_str(), "the program may not run yet");
+            }
+        });
+    }
+    Ok(natives)
+}
+
 fn open_skills(
     data: &Path,
     folders: &[std::path::PathBuf],
+    dev: &[String],
     effects: Arc<HubEffects>,
     journal: Arc<dyn Journal>,
-) -> anyhow::Result<HubSkills> {
+) -> anyhow::Result<(HubSkills, Vec<DevSkill>)> {
     let options = SkillHostOptions { data_dir: data.to_owned(), clock: Arc::new(SystemClock) };
     let host = SkillHost::open_with_audit(options, effects, journal).context("open the skill store")?;
-    HubSkills::load(host, data, folders)
+    let skills = HubSkills::load(host, data, folders)?;
+    let watched = skills.load_dev(dev)?;
+    Ok((skills, watched))
 }
 
 /// Which engines ask a server, and where that is.
@@ -517,24 +567,26 @@ fn outside(config: &Config, journal: Arc<dyn Journal>) -> Outside {
     Outside::new(journal, endpoint.map(|url| ("llm.endpoint".to_owned(), url.to_owned())).into_iter().collect())
 }
 
-/// What skills may do to the world through the hub.
-struct HubEffects {
-    announcements: mpsc::Sender<String>,
-}
-
-impl Effects for HubEffects {
-    fn say(&self, skill: &str, text: &str) {
-        if self.announcements.try_send(text.to_owned()).is_err() {
-            tracing::warn!(skill, "too many announcements wait, one is dropped");
+/// Passes on what skills publish to the skills that subscribed.
+async fn run_publications(inner: Arc<Inner>, published: Arc<Notify>) {
+    loop {
+        published.notified().await;
+        let skills = inner.context.skills.clone();
+        let delivered = tokio::task::spawn_blocking(move || {
+            let mut said = Vec::new();
+            for delivery in skills.take_publications() {
+                match skills.deliver_publication(&delivery) {
+                    Ok(outcome) => said.extend(outcome),
+                    Err(failure) => tracing::warn!(skill = delivery.to, %failure, "a publication was not taken"),
+                }
+            }
+            said
+        })
+        .await;
+        for outcome in delivered.unwrap_or_default().into_iter().filter(|outcome| !outcome.say.is_empty()) {
+            let _ = inner.announcements.send(outcome.say).await;
         }
-    }
-
-    fn notify(&self, skill: &str, _text: &str) {
-        tracing::debug!(skill, "notification, no desktop is attached");
-    }
-
-    fn publish(&self, skill: &str, topic: &str, _data: &Value) {
-        tracing::debug!(skill, topic, "publication, no subscriber is attached");
+        inner.timers_changed.notify_one();
     }
 }
 

@@ -90,6 +90,15 @@ impl Paths {
         Ok(Self { data, models, skills, programs, nats_server, onnxruntime })
     }
 
+    /// Folder of the smart-home skill's manifest: beside this program, or in the source tree.
+    #[must_use]
+    pub fn home_skill(&self) -> PathBuf {
+        let installed = [self.programs.join("resources"), PathBuf::from("/usr/lib/Loqa")];
+        let mut candidates: Vec<PathBuf> = installed.iter().map(|folder| folder.join("skills/smart-home")).collect();
+        candidates.extend(source_tree().map(|tree| tree.join("skills/smart-home")));
+        candidates.iter().find(|path| path.exists()).or(candidates.first()).cloned().unwrap_or_default()
+    }
+
     /// An engine program by name.
     #[must_use]
     pub fn program(&self, name: &str) -> PathBuf {

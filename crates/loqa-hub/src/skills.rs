@@ -9,7 +9,7 @@ use loqa_bus::Bus;
 use loqa_protocol::client::{SkillFault, SkillRow, SkillRunState, SkillsReply, SkillsRequest};
 use loqa_protocol::{ErrorCode, Failure, Hop, ToolSpec, subject};
 use loqa_skills::installed::{InstalledError, NotLoaded};
-use loqa_skills::{Installed, Shelf, SkillHost, SkillState};
+use loqa_skills::{DevSkill, Installed, Shelf, SkillHost, SkillState};
 use loqa_turn::intent::IntentIndex;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -96,6 +96,35 @@ impl HubSkills {
         self.not_loaded.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Loads the skills that are being written, beside or in place of others of their names.
+    pub fn load_dev(&self, folders: &[String]) -> anyhow::Result<Vec<DevSkill>> {
+        let mut watched = Vec::new();
+        for folder in folders.iter().map(Path::new) {
+            self.host
+                .load_dev(folder)
+                .with_context(|| format!("load the development skill in `{}`", folder.display()))?;
+            watched.push(DevSkill::loaded(folder));
+        }
+        if !watched.is_empty() {
+            self.renew_offer()?;
+        }
+        Ok(watched)
+    }
+
+    /// Loads those anew whose files have changed. What cannot be loaded is logged, and what ran before goes on.
+    fn reload_dev(&self, watched: &mut [DevSkill]) {
+        let mut is_changed = false;
+        for skill in watched.iter_mut().filter_map(|skill| skill.has_changed().then_some(skill)) {
+            match self.host.load_dev(skill.folder()) {
+                Ok(_) => is_changed = true,
+                Err(error) => tracing::error!(%error, folder = %skill.folder().display(), "not loaded again"),
+            }
+        }
+        if is_changed && let Err(error) = self.renew_offer() {
+            tracing::error!(error = format!("{error:#}"), "turns go on with the skills that they had");
+        }
+    }
+
     fn answer(&self, request: &SkillsRequest) -> SkillsReply {
         if *request == SkillsRequest::Reload
             && let Err(error) = self.reload()
@@ -121,8 +150,24 @@ impl HubSkills {
                 },
                 module_sha256: info.module_sha256,
                 tools: info.tools,
+                dev: info.dev,
             })
             .collect()
+    }
+}
+
+/// Loads skills that are being written anew when their files change; ends at once when there are none.
+pub async fn watch_dev(skills: Arc<HubSkills>, mut watched: Vec<DevSkill>) {
+    while !watched.is_empty() {
+        tokio::time::sleep(DevSkill::PERIOD).await;
+        let skills = Arc::clone(&skills);
+        let looked = tokio::task::spawn_blocking(move || {
+            skills.reload_dev(&mut watched);
+            watched
+        })
+        .await;
+        let Ok(looked) = looked else { return tracing::error!("development skills are not watched any more") };
+        watched = looked;
     }
 }
 

@@ -1,47 +1,23 @@
-//! Keeps the engine programs running: starts each one with its boot line on
-//! standard input, notices its end, starts it again with back-off, and gives up
-//! with a reason when it dies too often.
+//! Keeps programs running, engines and native skills alike: starts each one with its
+//! boot line on standard input, notices its end, starts it again with back-off, and
+//! gives up with a reason when it dies too often.
 //!
 //! An engine ends by itself when its standard input closes, so no engine survives
-//! a killed hub on any platform.
+//! a killed hub on any platform. Native skills are not trusted to, see [`crate::native`].
 
-use crate::audit::engine_restarted;
-use crate::registry::Registry;
+mod engine;
+
+pub use engine::{EngineSpec, Supervised};
+
 use anyhow::Context as _;
-use loqa_audit::Journal;
-use loqa_bus::{BusServer, Permissions};
-use loqa_protocol::InstanceId;
-use loqa_protocol::engine::{EngineBoot, EngineKind};
-use process_wrap::tokio::{ChildWrapper, CommandWrap, KillOnDrop};
-use serde_json::{Map, Value};
+use process_wrap::tokio::ChildWrapper;
 use std::collections::VecDeque;
-use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::sync::watch;
 
-/// One engine to keep running.
-#[derive(Debug, Clone)]
-pub struct EngineSpec {
-    /// What it does.
-    pub kind: EngineKind,
-    /// `stt.whisper`, `llm.<model>`, `tts.kokoro`.
-    pub capability: String,
-    /// Catalog name of the model.
-    pub model: String,
-    /// Verified model file; empty for a remote backend.
-    pub model_path: PathBuf,
-    /// The program.
-    pub program: PathBuf,
-    /// Engine-specific settings for the boot line.
-    pub settings: Map<String, Value>,
-    /// Where its spans go, so that a turn is one trace across processes.
-    pub otlp_endpoint: Option<String>,
-}
-
-/// State of one supervised engine.
+/// State of one supervised program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EngineState {
     /// The process is being started or loads its model.
@@ -67,41 +43,76 @@ pub enum EngineState {
     Stopped,
 }
 
-/// More starts than this within [`BREAKER_WINDOW`] mean that the engine is broken (reliability.md, R7).
+/// More starts than this within [`BREAKER_WINDOW`] mean that the program is broken (reliability.md, R7).
 const BREAKER_STARTS: usize = 5;
 const BREAKER_WINDOW: Duration = Duration::from_mins(1);
-/// An engine gets this long to end after its standard input closed.
-const STOP_PATIENCE: Duration = Duration::from_secs(2);
 /// Lines of standard error that are kept as the reason of a death.
 const LAST_WORDS: usize = 12;
+/// Longest line of them, in bytes: a program may write without end.
+const MAX_LINE: u64 = 4 * 1024;
 
-/// Handle on one supervised engine.
-pub struct Supervised {
-    /// The engine's spec.
-    pub spec: EngineSpec,
+/// A program that is kept running: how each life of it begins, and what follows its end.
+pub(crate) trait Charge: Send + Sync + 'static {
+    /// `engine` or `skill`, for people.
+    const KIND: &'static str;
+    /// How long it may take to end after its standard input closed.
+    const STOP_PATIENCE: Duration;
+
+    /// For the log.
+    fn name(&self) -> &str;
+    /// Name of the bus identity of the next life.
+    fn next_identity(&self) -> String;
+    /// Makes the identity and starts the program.
+    fn begin(&self, identity: &str) -> impl Future<Output = anyhow::Result<Begun>> + Send;
+    /// Records a life that nobody ended: `died` where another follows, else `gave_up`.
+    /// The log has it in any case.
+    fn died(&self, _what: &'static str, _last_words: &str) {}
+    /// Clears up after a life, also after one that did not begin.
+    fn ended(&self, identity: &str) -> impl Future<Output = ()> + Send;
+}
+
+/// A started program.
+pub(crate) struct Begun {
+    /// With piped standard input and error.
+    pub(crate) child: Box<dyn ChildWrapper>,
+    /// What is written to its standard input, without the line feed. Holds secrets.
+    pub(crate) boot: Vec<u8>,
+}
+
+/// How a program is to be stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Not at all.
+    No,
+    /// Its standard input closes, and it gets some time.
+    Politely,
+    /// It is killed.
+    AtOnce,
+}
+
+/// Handle on one program that is kept running.
+pub(crate) struct Kept {
     state: watch::Receiver<EngineState>,
-    stop: watch::Sender<bool>,
+    stop: watch::Sender<Stop>,
     task: tokio::task::JoinHandle<()>,
 }
 
-impl Supervised {
-    /// Starts the engine and keeps it running.
-    pub fn start(spec: EngineSpec, server: Arc<BusServer>, registry: Registry, journal: Arc<dyn Journal>) -> Self {
+impl Kept {
+    /// Starts the program and keeps it running.
+    pub(crate) fn start(charge: impl Charge) -> Self {
         let (state_sender, state) = watch::channel(EngineState::Starting);
-        let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(keep_running(spec.clone(), server, registry, journal, state_sender, stopped));
-        Self { spec, state, stop, task }
+        let (stop, stopped) = watch::channel(Stop::No);
+        let task = tokio::spawn(keep_running(charge, state_sender, stopped));
+        Self { state, stop, task }
     }
 
     /// Its state, to look at or to wait on.
-    #[must_use]
-    pub fn state(&self) -> watch::Receiver<EngineState> {
+    pub(crate) fn state(&self) -> watch::Receiver<EngineState> {
         self.state.clone()
     }
 
     /// Process id while it runs.
-    #[must_use]
-    pub fn pid(&self) -> Option<u32> {
+    pub(crate) fn pid(&self) -> Option<u32> {
         match &*self.state.borrow() {
             EngineState::Running { pid } => Some(*pid),
             EngineState::Starting | EngineState::Backoff { .. } | EngineState::Broken { .. } | EngineState::Stopped => {
@@ -110,35 +121,30 @@ impl Supervised {
         }
     }
 
-    /// Ends the engine and waits until it is gone.
-    pub async fn stop(self) {
-        self.stop.send_replace(true);
+    /// Has it stopped, without waiting for that.
+    pub(crate) fn order_stop(&self, stop: Stop) {
+        self.stop.send_replace(stop);
+    }
+
+    /// Ends the program and waits until it is gone.
+    pub(crate) async fn stop(self, stop: Stop) {
+        self.order_stop(stop);
         if let Err(e) = self.task.await {
-            tracing::warn!(capability = %self.spec.capability, error = %e, "supervision ended badly");
+            tracing::warn!(error = %e, "supervision ended badly");
         }
     }
 }
 
-async fn keep_running(
-    spec: EngineSpec,
-    server: Arc<BusServer>,
-    registry: Registry,
-    journal: Arc<dyn Journal>,
-    state: watch::Sender<EngineState>,
-    mut stop: watch::Receiver<bool>,
-) {
+async fn keep_running<C: Charge>(charge: C, state: watch::Sender<EngineState>, mut stop: watch::Receiver<Stop>) {
     let mut starts: VecDeque<Instant> = VecDeque::new();
     loop {
         let now = Instant::now();
         starts.retain(|at| now.duration_since(*at) < BREAKER_WINDOW);
         starts.push_back(now);
         state.send_replace(EngineState::Starting);
-        let instance = InstanceId::from_bits(rand::random());
-        let ended = run_once(&spec, &server, &instance, &state, &mut stop).await;
-        registry.mark_dead(&instance);
-        if let Err(e) = server.remove_identity(instance.as_str()).await {
-            tracing::debug!(error = %e, "identity of a dead engine stays until the bus restarts");
-        }
+        let identity = charge.next_identity();
+        let ended = run_once(&charge, &identity, &state, &mut stop).await;
+        charge.ended(&identity).await;
         let reason = match ended {
             Ok(End::Asked) => {
                 state.send_replace(EngineState::Stopped);
@@ -148,16 +154,16 @@ async fn keep_running(
             Err(e) => format!("{e:#}"),
         };
         if starts.len() >= BREAKER_STARTS {
-            tracing::error!(capability = %spec.capability, reason, "engine died too often, not started again");
-            engine_restarted(&*journal, &spec.capability, "gave_up", &reason);
+            tracing::error!(name = charge.name(), reason, "{} died too often, not started again", C::KIND);
+            charge.died("gave_up", &reason);
             state.send_replace(EngineState::Broken { reason });
             // The task stays, so that `stop` finds it, but does nothing more.
             asked(&mut stop).await;
             state.send_replace(EngineState::Stopped);
             return;
         }
-        tracing::warn!(capability = %spec.capability, reason, "engine ended, starting it again");
-        engine_restarted(&*journal, &spec.capability, "died", &reason);
+        tracing::warn!(name = charge.name(), reason, "{} ended, starting it again", C::KIND);
+        charge.died("died", &reason);
         state.send_replace(EngineState::Backoff { starts: starts.len(), reason });
         // The first restart is immediate: a crash in mid-turn must cost little.
         let pause = if starts.len() <= 1 {
@@ -167,7 +173,7 @@ async fn keep_running(
         };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = asked(&mut stop) => {
+            _ = asked(&mut stop) => {
                 state.send_replace(EngineState::Stopped);
                 return;
             }
@@ -180,66 +186,50 @@ enum End {
     Died(String),
 }
 
-async fn run_once(
-    spec: &EngineSpec,
-    server: &BusServer,
-    instance: &InstanceId,
+async fn run_once<C: Charge>(
+    charge: &C,
+    identity: &str,
     state: &watch::Sender<EngineState>,
-    stop: &mut watch::Receiver<bool>,
+    stop: &mut watch::Receiver<Stop>,
 ) -> anyhow::Result<End> {
-    if *stop.borrow() {
+    if *stop.borrow() != Stop::No {
         return Ok(End::Asked);
     }
-    let credentials = server
-        .add_identity(instance.as_str(), Permissions::engine(instance, &spec.capability))
-        .await
-        .context("give the engine a bus identity")?;
-    let boot = EngineBoot {
-        url: credentials.url.clone(),
-        identity: credentials.identity.clone(),
-        seed: credentials.seed.clone(),
-        instance: instance.clone(),
-        capability: spec.capability.clone(),
-        model: spec.model.clone(),
-        model_path: spec.model_path.to_string_lossy().into_owned(),
-        settings: spec.settings.clone(),
-    };
-    let mut command = CommandWrap::with_new(&spec.program, |command| {
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-        if let Some(endpoint) = &spec.otlp_endpoint {
-            command.env(loqa_telemetry::OTLP_VARIABLE, endpoint);
-        }
-    });
-    command.wrap(KillOnDrop);
-    #[cfg(unix)]
-    command.wrap(process_wrap::tokio::ProcessGroup::leader());
-    #[cfg(windows)]
-    command.wrap(process_wrap::tokio::JobObject);
-    let mut child = command.spawn().with_context(|| {
-        format!("start engine `{}`: run `npm run setup` or set `paths.programs`", spec.program.display())
-    })?;
+    let Begun { mut child, boot: mut line } = charge.begin(identity).await?;
     let pid = child.id().unwrap_or(0);
     let last_words = Arc::new(Mutex::new(VecDeque::with_capacity(LAST_WORDS)));
     if let Some(stderr) = child.stderr().take() {
-        tokio::spawn(keep_last_words(stderr, last_words.clone(), spec.capability.clone()));
+        tokio::spawn(keep_last_words(stderr, last_words.clone(), charge.name().to_owned()));
     }
-    let mut stdin = child.stdin().take().context("the engine has no standard input")?;
-    let mut line = serde_json::to_vec(&boot).context("write the boot line")?;
+    let mut stdin = child.stdin().take().with_context(|| format!("the {} has no standard input", C::KIND))?;
     line.push(b'\n');
-    // An engine that dies before it reads the line is noticed by `wait` below.
-    let _ = stdin.write_all(&line).await;
-    let _ = stdin.flush().await;
-    state.send_replace(EngineState::Running { pid });
-
-    let status = tokio::select! {
-        status = child.wait() => status.context("wait for the engine")?,
-        () = asked(stop) => {
-            drop(stdin);
-            stop_child(child.as_mut()).await;
+    let feeding = async {
+        // A program that dies before it reads the line is noticed by `wait` below; one
+        // that does not read it is noticed because it does not come up.
+        let _ = stdin.write_all(&line).await;
+        let _ = stdin.flush().await;
+        state.send_replace(EngineState::Running { pid });
+        std::future::pending::<()>().await;
+    };
+    let outcome = tokio::select! {
+        status = child.wait() => Ok(status.with_context(|| format!("wait for the {}", C::KIND))?),
+        how = asked(stop) => Err(how),
+        () = feeding => Err(Stop::AtOnce),
+    };
+    drop(stdin);
+    let status = match outcome {
+        Ok(status) => status,
+        Err(Stop::No | Stop::Politely) => {
+            stop_child(child.as_mut(), C::STOP_PATIENCE, C::KIND).await;
+            return Ok(End::Asked);
+        }
+        Err(Stop::AtOnce) => {
+            let _ = child.start_kill();
+            // The server closes the connection meanwhile, in case the system is slow to kill.
+            let (_, _) = tokio::join!(child.wait(), charge.ended(identity));
             return Ok(End::Asked);
         }
     };
-    drop(stdin);
     let words = last_words.lock().unwrap_or_else(PoisonError::into_inner);
     let said: Vec<&str> = words.iter().map(String::as_str).collect();
     Ok(End::Died(if said.is_empty() {
@@ -250,26 +240,34 @@ async fn run_once(
 }
 
 /// Ends when somebody asks for the stop, or can no longer ask.
-async fn asked(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
+async fn asked(stop: &mut watch::Receiver<Stop>) -> Stop {
+    stop.wait_for(|stop| *stop != Stop::No).await.map_or(Stop::Politely, |stop| *stop)
 }
 
-async fn stop_child(child: &mut dyn ChildWrapper) {
-    if tokio::time::timeout(STOP_PATIENCE, child.wait()).await.is_err() {
-        tracing::warn!("engine does not end, killing it");
+async fn stop_child(child: &mut dyn ChildWrapper, patience: Duration, kind: &str) {
+    if tokio::time::timeout(patience, child.wait()).await.is_err() {
+        tracing::warn!("{kind} does not end, killing it");
         let _ = child.start_kill();
         let _ = child.wait().await;
     }
 }
 
-async fn keep_last_words(stderr: tokio::process::ChildStderr, words: Arc<Mutex<VecDeque<String>>>, capability: String) {
-    let mut lines = BufReader::new(stderr).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        tracing::debug!(%capability, "{line}");
+async fn keep_last_words(stderr: tokio::process::ChildStderr, words: Arc<Mutex<VecDeque<String>>>, name: String) {
+    let mut reader = BufReader::new(stderr);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        // A line that is longer is cut into several.
+        match tokio::io::AsyncReadExt::take(&mut reader, MAX_LINE).read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+        tracing::debug!(%name, "{}", text.escape_debug());
         let mut words = words.lock().unwrap_or_else(PoisonError::into_inner);
         if words.len() == LAST_WORDS {
             words.pop_front();
         }
-        words.push_back(line);
+        words.push_back(text);
     }
 }

@@ -178,6 +178,8 @@ pub struct SkillRow {
     pub module_sha256: String,
     /// Names of its tools.
     pub tools: Vec<String>,
+    /// Whether it is loaded from the folder in which it is being written.
+    pub dev: bool,
 }
 
 /// Whether a loaded skill takes calls.

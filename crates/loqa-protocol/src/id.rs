@@ -92,6 +92,12 @@ id!(
 impl PromptId {
     const PREFIX: &str = "p-";
 }
+
+id!(
+    /// One call of a native skill.
+    CallId
+);
+
 impl SessionId {
     const PREFIX: &str = "s-";
 }
@@ -103,6 +109,9 @@ impl WorkId {
 }
 impl InstanceId {
     const PREFIX: &str = "e-";
+}
+impl CallId {
+    const PREFIX: &str = "c-";
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub mod header;
 pub mod id;
 pub mod latency;
 pub mod llm;
+pub mod skill;
 pub mod stt;
 pub mod subject;
 pub mod tool;
@@ -21,7 +22,7 @@ pub mod tts;
 
 pub use error::{ErrorCode, Failure};
 pub use event::{TimedEvent, TurnEvent};
-pub use id::{InstanceId, PromptId, SessionId, TurnId, WorkId};
+pub use id::{CallId, InstanceId, PromptId, SessionId, TurnId, WorkId};
 pub use latency::{Hop, LatencySplit, TurnClass};
 pub use tool::{ToolCall, ToolOutcome, ToolSpec};
 

@@ -24,6 +24,17 @@ pub const HUB_AUDIT: &str = "loqa.hub.audit";
 /// Hub → hub: the readiness nonce.
 pub const HUB_NONCE: &str = "loqa.hub.nonce";
 
+/// Every `loqa.skill.<skill>.call`: what the hub publishes to.
+pub const SKILL_CALL_ALL: &str = "loqa.skill.*.call";
+/// Every `loqa.skill.<skill>.host`: what the hub subscribes to.
+pub const SKILL_HOST_ALL: &str = "loqa.skill.*.host";
+/// The part of a native skill's prefix on which it is called.
+pub const SKILL_CALL: &str = "call";
+/// The part of a native skill's prefix on which others tell it something.
+pub const SKILL_IN: &str = "in";
+/// Name of the hub's identity, which alone calls skills.
+pub const HUB_IDENTITY: &str = "hub";
+
 /// Queue group of all workers; NATS gives each request to one member.
 pub const WORKERS: &str = "workers";
 
@@ -70,6 +81,49 @@ pub fn session_events(session: &SessionId) -> String {
 #[must_use]
 pub fn prompt(prompt: &PromptId) -> String {
     format!("loqa.prompt.{prompt}")
+}
+
+/// Hub → native skill: [`crate::skill::SkillCall`], answered with [`crate::skill::SkillAnswer`].
+#[must_use]
+pub fn skill_call(skill: &str) -> String {
+    format!("loqa.skill.{skill}.{SKILL_CALL}")
+}
+
+/// Native skill → hub: [`crate::skill::HostCall`], answered with [`crate::skill::HostAnswer`].
+#[must_use]
+pub fn skill_host(skill: &str) -> String {
+    format!("loqa.skill.{skill}.host")
+}
+
+/// The skill that a [`skill_host`] subject belongs to.
+#[must_use]
+pub fn skill_of_host(subject: &str) -> Option<&str> {
+    subject.strip_prefix("loqa.skill.")?.strip_suffix(".host").filter(|skill| is_token(skill))
+}
+
+/// Hub → observers: [`crate::skill::SkillNotification`].
+#[must_use]
+pub fn skill_notice(skill: &str) -> String {
+    format!("loqa.notice.{skill}")
+}
+
+/// Skill → whoever is granted it: what it publishes on a topic of its own. The hub
+/// publishes [`crate::skill::SkillPublication`] for skills in its sandbox.
+#[must_use]
+pub fn skill_out(skill: &str, topic: &str) -> String {
+    format!("loqa.skill.{skill}.out.{topic}")
+}
+
+/// Whoever is granted it → native skill.
+#[must_use]
+pub fn skill_in(skill: &str, topic: &str) -> String {
+    format!("loqa.skill.{skill}.{SKILL_IN}.{topic}")
+}
+
+/// Name of a native skill's identity on the bus.
+#[must_use]
+pub fn skill_identity(skill: &str) -> String {
+    format!("skill-{skill}")
 }
 
 /// Inbox prefix of an identity; replies to it go nowhere else.
@@ -174,6 +228,36 @@ pub const CATALOG: &[SubjectSpec] = &[
         pattern: "loqa.event.<session>",
         direction: "hub → observers",
         payload: "TimedEvent",
+        delivery: Delivery::FireAndForget,
+    },
+    SubjectSpec {
+        pattern: "loqa.skill.<skill>.call",
+        direction: "hub → native skill",
+        payload: "SkillCall → SkillAnswer",
+        delivery: Delivery::Request,
+    },
+    SubjectSpec {
+        pattern: "loqa.skill.<skill>.host",
+        direction: "native skill → hub",
+        payload: "HostCall → HostAnswer",
+        delivery: Delivery::Request,
+    },
+    SubjectSpec {
+        pattern: "loqa.skill.<skill>.out.<topic>",
+        direction: "skill → granted",
+        payload: "SkillPublication, or a native skill's own",
+        delivery: Delivery::FireAndForget,
+    },
+    SubjectSpec {
+        pattern: "loqa.skill.<skill>.in.<topic>",
+        direction: "granted → native skill",
+        payload: "the sender's own",
+        delivery: Delivery::FireAndForget,
+    },
+    SubjectSpec {
+        pattern: "loqa.notice.<skill>",
+        direction: "hub → observers",
+        payload: "SkillNotification",
         delivery: Delivery::FireAndForget,
     },
     SubjectSpec {

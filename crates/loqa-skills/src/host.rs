@@ -5,7 +5,7 @@ pub(crate) mod intent;
 mod invoke;
 pub(crate) mod publications;
 
-pub use invoke::HostCaller;
+pub(crate) use invoke::{MAX_SAY_CHARS, failure};
 
 use crate::authorize::{Gate, Reach, Request, Usage};
 use crate::clock::Clock;
@@ -14,7 +14,8 @@ use crate::control::CallControl;
 use crate::dry_run::Rehearsal;
 use crate::grants::{Grant, GrantError, Grantor, Grants, Lifetime, NewGrant};
 use crate::installed::InstallConsent;
-use crate::manifest::TIMER_ELAPSED;
+use crate::manifest::{Manifest, TIMER_ELAPSED, Tool};
+use crate::native::NativeSkill;
 use crate::permission::{Permission, Scope};
 use crate::secrets::Secrets;
 use crate::skill::{DEFAULT_BUDGET, EXPORT_EVENT, EXPORT_TOOL, Skill, SkillInfo};
@@ -24,7 +25,7 @@ use crate::watchdog::Watchdog;
 use crate::{Shared, SkillError};
 use effects::Effects;
 use intent::IntentWriter;
-use invoke::{Call, failure};
+use invoke::Call;
 use loqa_audit::{Journal, LogOnly, Outcome, Status};
 use loqa_protocol::llm::ChatMessage;
 use loqa_protocol::{ErrorCode, Failure, SessionId, ToolCall, ToolOutcome, ToolSpec, TurnId};
@@ -129,8 +130,9 @@ pub struct Delivery {
 
 /// Runs skills. Cheap to share behind an `Arc`; every method may be called from any thread and blocks.
 pub struct SkillHost {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     skills: RwLock<BTreeMap<String, Arc<Skill>>>,
+    pub(crate) natives: RwLock<BTreeMap<String, Arc<NativeSkill>>>,
     watchdog: Watchdog,
     intents: IntentWriter,
     n_invocations: AtomicU64,
@@ -179,6 +181,7 @@ impl SkillHost {
         Ok(Self {
             shared,
             skills: RwLock::default(),
+            natives: RwLock::default(),
             watchdog,
             intents,
             n_invocations: AtomicU64::new(0),
@@ -238,6 +241,9 @@ impl SkillHost {
     pub fn forget(&self, name: &str) -> Result<(), SkillError> {
         self.unload(name);
         self.grants().forget(name)?;
+        if let Err(error) = self.shared.secrets.forget(name) {
+            tracing::error!(skill = name, %error, "the secrets of a removed skill stay");
+        }
         self.shared.secrets.forget(name)?;
         Ok(self.shared.store.forget(name)?)
     }
@@ -270,19 +276,26 @@ impl SkillHost {
     /// The tools of all skills, by name of the skill.
     #[must_use]
     pub fn tools(&self) -> Vec<ToolSpec> {
-        self.all().iter().flat_map(|skill| skill.manifest.tools.iter().map(crate::manifest::Tool::spec)).collect()
+        self.manifests().iter().flat_map(|manifest| manifest.tools.iter().map(crate::manifest::Tool::spec)).collect()
+    }
+
+    /// The manifests of all skills of both kinds, by name within each kind.
+    fn manifests(&self) -> Vec<Arc<Manifest>> {
+        let wasm = self.all().into_iter().map(|skill| Arc::clone(&skill.manifest));
+        wasm.chain(self.all_natives().into_iter().map(|skill| Arc::clone(&skill.manifest))).collect()
     }
 
     /// The utterances of all skills.
     #[must_use]
     pub fn intents(&self) -> Vec<IntentDecl> {
-        self.all().iter().flat_map(|skill| skill.manifest.intents.clone()).collect()
+        self.manifests().iter().flat_map(|manifest| manifest.intents.clone()).collect()
     }
 
     /// What is loaded.
     #[must_use]
     pub fn skills(&self) -> Vec<SkillInfo> {
-        self.all().iter().map(|skill| skill.info()).collect()
+        let wasm = self.all().into_iter().map(|skill| skill.info());
+        wasm.chain(self.all_natives().into_iter().map(|skill| skill.info())).collect()
     }
 
     /// What is granted, and where that is changed.
@@ -307,8 +320,10 @@ impl SkillHost {
         lifetime: Lifetime,
         by: Grantor,
     ) -> Result<Grant, GrantError> {
-        let loaded = self.skill(skill).ok_or_else(|| GrantError::Unknown { skill: skill.to_owned() })?;
-        let new = NewGrant::by_manifest(&loaded.manifest, &loaded.code_digest, permission, narrower, lifetime, by)?;
+        let wasm = self.skill(skill).map(|it| (Arc::clone(&it.manifest), it.code_digest.clone()));
+        let native = || self.native(skill).map(|it| (Arc::clone(&it.manifest), it.digest.clone()));
+        let (manifest, digest) = wasm.or_else(native).ok_or_else(|| GrantError::Unknown { skill: skill.to_owned() })?;
+        let new = NewGrant::by_manifest(&manifest, &digest, permission, narrower, lifetime, by)?;
         self.grants().grant(new)
     }
 
@@ -330,8 +345,8 @@ impl SkillHost {
     /// that asks a web server or a language model.
     #[must_use]
     pub fn budget(&self, tool: &str, voice: Duration) -> Duration {
-        let skill = self.all().into_iter().find(|skill| skill.manifest.tool(tool).is_some());
-        skill.map_or(voice, |skill| skill.budget(voice))
+        let manifest = self.manifests().into_iter().find(|manifest| manifest.tool(tool).is_some());
+        manifest.map_or(voice, |manifest| crate::skill::budget(&manifest, voice))
     }
 
     /// Calls a tool and waits for it. The arguments are checked first; what the skill
@@ -343,15 +358,21 @@ impl SkillHost {
     /// The same, and where what came back comes from: the arguments, and all that the skill read.
     pub fn call_tainted(&self, invocation: &Invocation) -> (Result<ToolOutcome, Failure>, Taint) {
         let Invocation { session, turn, call, taint, said, budget, cancel } = invocation;
+        let native = self.all_natives().into_iter().find_map(|skill| {
+            let tool = skill.manifest.tool(&call.name).cloned()?;
+            Some((skill, tool))
+        });
+        if let Some((skill, tool)) = native {
+            let mut taint = taint.clone();
+            let outcome = check_arguments(&tool, call).and_then(|()| self.call_program(&skill, invocation, &mut taint));
+            return (outcome, taint);
+        }
         let found = self
             .all()
             .into_iter()
             .find_map(|skill| skill.manifest.tool(&call.name).cloned().map(|tool| (skill, tool)))
             .ok_or_else(|| failure(ErrorCode::ToolUnknown, "no skill offers this tool"))
-            .and_then(|(skill, tool)| match tool.parameters.check_arguments(&call.arguments) {
-                Ok(()) => Ok(skill),
-                Err(misfit) => Err(failure(ErrorCode::ToolArguments, format!("{}: {misfit}", tool.name))),
-            });
+            .and_then(|(skill, tool)| check_arguments(&tool, call).map(|()| skill));
         let skill = match found {
             Ok(skill) => skill,
             Err(failure) => return (Err(failure), taint.clone()),
@@ -548,7 +569,7 @@ impl SkillHost {
                 turn: None,
                 taint,
                 said: Said::default(),
-                budget: skill.budget(DEFAULT_BUDGET),
+                budget: crate::skill::budget(&skill.manifest, DEFAULT_BUDGET),
                 cancel: Arc::default(),
                 fired,
                 depth,
@@ -602,6 +623,12 @@ impl SkillHost {
         }
         *known = offset;
     }
+}
+
+fn check_arguments(tool: &Tool, call: &ToolCall) -> Result<(), Failure> {
+    tool.parameters
+        .check_arguments(&call.arguments)
+        .map_err(|misfit| failure(ErrorCode::ToolArguments, format!("{}: {misfit}", tool.name)))
 }
 
 impl std::fmt::Debug for SkillHost {

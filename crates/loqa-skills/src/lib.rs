@@ -1,7 +1,8 @@
 //! Skills: reading their manifests, deciding what they may do, running them.
 //!
-//! A skill is a WASM module in an Extism sandbox. It reaches the outside only through
-//! [`HostFunction`]s, and every one of them passes [`authorize::Gate::authorize`].
+//! A skill is a WASM module in an Extism sandbox, or a native program that the hub runs.
+//! It reaches the outside through [`HostFunction`]s, and every one of them passes
+//! [`authorize::Gate::authorize`].
 //! What it keeps and its timers lie in SQLite and survive a restart.
 //!
 //! Deliberately absent: async (calls block, the hub runs them on a blocking thread),
@@ -22,6 +23,7 @@ pub mod host_call;
 pub mod installed;
 pub mod manifest;
 mod module;
+pub mod native;
 pub mod package;
 pub mod permission;
 pub mod schema;
@@ -41,8 +43,7 @@ pub use host::effects::{
     Pending,
 };
 pub use host::{
-    BUS_EVENT_PREFIX, Delivery, DueTimer, HostCaller, Invocation, MAX_BUDGET, Said, SkillEvent, SkillHost,
-    SkillHostOptions,
+    BUS_EVENT_PREFIX, Delivery, DueTimer, Invocation, MAX_BUDGET, Said, SkillEvent, SkillHost, SkillHostOptions,
 };
 pub use host_call::HostFunction;
 pub use installed::{Installed, Shelf};

@@ -22,8 +22,8 @@ use loqa_turn::intent::{IntentDecl, IntentIndex};
 use std::fmt;
 use std::path::Path;
 use tables::{
-    EVENT_KEYS, INTENT_KEYS, KEYS, KnownKey, MAX_AUTHOR, MAX_DESCRIPTION, MAX_LICENSE, MAX_REASON, MAX_SCOPE_TEXT,
-    MAX_SCOPE_TEXTS, MAX_TEMPLATE, MAX_TEMPLATES, MAX_TITLE, MAX_TOOLS, PERMISSION_KEYS, TOOL_KEYS,
+    EVENT_KEYS, INTENT_KEYS, KEYS, KnownKey, MAX_AUTHOR, MAX_DESCRIPTION, MAX_EVENTS, MAX_LICENSE, MAX_REASON,
+    MAX_SCOPE_TEXT, MAX_SCOPE_TEXTS, MAX_TEMPLATE, MAX_TEMPLATES, MAX_TITLE, MAX_TOOLS, PERMISSION_KEYS, TOOL_KEYS,
 };
 use value::{Mapping, check_characters, flag, integer, line, list, place_at_end, printable, text};
 use yaml::Node;
@@ -54,8 +54,10 @@ pub struct Manifest {
     pub author: String,
     /// SPDX expression.
     pub license: String,
-    /// File of the WASM module, in the skill's folder.
+    /// File of the WASM module or of the program, in the skill's folder.
     pub module: String,
+    /// How that file runs.
+    pub runtime: Runtime,
     /// Tools, in the order of the file.
     pub tools: Vec<Tool>,
     /// Utterances that lead to a tool without a language model.
@@ -64,6 +66,41 @@ pub struct Manifest {
     pub permissions: Vec<Requested>,
     /// Events that it wants delivered.
     pub events: Vec<String>,
+}
+
+/// How a skill's code runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Runtime {
+    /// A module in the WASM sandbox.
+    Wasm,
+    /// A program of its own.
+    Native {
+        /// What the operating system lets it do.
+        sandbox: SandboxProfile,
+    },
+}
+
+/// What the operating system lets a native skill do, as far as the system can hold it to that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SandboxProfile {
+    /// Its own folders and the bus, nothing else.
+    Offline,
+    /// The same, and connections to the ports of the origins that it was granted.
+    Network,
+}
+
+impl SandboxProfile {
+    /// Every profile.
+    pub const ALL: &[Self] = &[Self::Offline, Self::Network];
+
+    /// The name in manifests, also in the scope of `native:exec`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Offline => "offline",
+            Self::Network => "network",
+        }
+    }
 }
 
 /// A tool as declared.
@@ -187,11 +224,15 @@ fn read_manifest(root: &Node, faults: &mut Faults) -> Option<Manifest> {
         map.required("description", faults).and_then(|node| line(node, "description", MAX_DESCRIPTION, faults));
     let author = map.required("author", faults).and_then(|node| line(node, "author", MAX_AUTHOR, faults));
     let license = map.required("license", faults).and_then(|node| line(node, "license", MAX_LICENSE, faults));
-    let module = map.required("runtime", faults).and_then(|node| read_runtime(node, faults));
+    let runtime = map.required("runtime", faults).and_then(|node| read_runtime(node, faults).map(|it| (node, it)));
     let tools = map.optional("tools").map_or_else(Vec::new, |node| read_tools(node, name.as_deref(), faults));
     let intents = map.optional("intents").map_or_else(Vec::new, |node| read_intents(node, &tools, faults));
     let permissions = map.optional("permissions").map_or_else(Vec::new, |node| read_permissions(node, faults));
     let events = map.optional("events").map_or_else(Vec::new, |node| read_events(node, &permissions, faults));
+    if let Some((node, (_, runtime))) = &runtime {
+        check_native(node.place, *runtime, &permissions, &events, faults);
+    }
+    let (_, (module, runtime)) = runtime?;
     Some(Manifest {
         name: name?,
         version: version?,
@@ -199,7 +240,8 @@ fn read_manifest(root: &Node, faults: &mut Faults) -> Option<Manifest> {
         description: description?,
         author: author?,
         license: license?,
-        module: module?,
+        module,
+        runtime,
         tools,
         intents,
         permissions,
@@ -246,26 +288,26 @@ fn read_version(node: &Node, faults: &mut Faults) -> Option<semver::Version> {
     }
 }
 
-fn read_runtime(node: &Node, faults: &mut Faults) -> Option<String> {
+fn read_runtime(node: &Node, faults: &mut Faults) -> Option<(String, Runtime)> {
     let map = Mapping::of(node, "runtime", faults)?;
-    map.refuse_unknown(&["kind", "module", "host_api"], faults);
-    if let Some(kind_node) = map.required("kind", faults) {
-        match text(kind_node, "kind", faults) {
-            Some("wasm") | None => {}
-            Some("native") => faults.add(
-                kind_node.place,
-                Rule::Unsupported,
-                "native skills are not offered by this version",
-                "build the skill to WASM and write `kind: wasm`",
-            ),
-            Some(other) => faults.add(
+    let kind_node = map.required("kind", faults)?;
+    let is_native = match text(kind_node, "kind", faults)? {
+        "wasm" => false,
+        "native" => true,
+        other => {
+            faults.add(
                 kind_node.place,
                 Rule::Value,
                 format!("runtime kind `{}` is not known", printable(other)),
                 "write `kind: wasm`",
-            ),
+            );
+            return None;
         }
-    }
+    };
+    let file_key = if is_native { "program" } else { "module" };
+    let known: &[&str] =
+        if is_native { &["kind", "program", "host_api", "sandbox"] } else { &["kind", "module", "host_api"] };
+    map.refuse_unknown(known, faults);
     if let Some(api_node) = map.required("host_api", faults)
         && let Some(api) = integer(api_node, "host_api", faults)
         && api != HOST_API
@@ -277,22 +319,76 @@ fn read_runtime(node: &Node, faults: &mut Faults) -> Option<String> {
             format!("build against version {HOST_API} and write `host_api: {HOST_API}`"),
         );
     }
-    let module_node = map.required("module", faults)?;
-    let module = text(module_node, "module", faults)?;
-    let plain = !module.is_empty()
-        && module.len() <= 100
-        && module.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
-        && !module.starts_with('.');
-    if !plain || !module.ends_with(".wasm") {
+    let runtime = if is_native {
+        map.required("sandbox", faults)
+            .and_then(|node| read_sandbox(node, faults))
+            .map(|sandbox| Runtime::Native { sandbox })
+    } else {
+        Some(Runtime::Wasm)
+    };
+    let file_node = map.required(file_key, faults)?;
+    let file = text(file_node, file_key, faults)?;
+    let plain = !file.is_empty()
+        && file.len() <= 100
+        && file.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+        && !file.starts_with('.');
+    if is_native && !plain {
         faults.add(
-            module_node.place,
+            file_node.place,
             Rule::Path,
-            format!("`{}` is not a module in the skill's own folder", printable(module)),
+            format!("`{}` is not a program in the skill's own folder", printable(file)),
+            "name a file beside skill.yaml, for example smart-home",
+        );
+        return None;
+    }
+    if !is_native && (!plain || !file.ends_with(".wasm")) {
+        faults.add(
+            file_node.place,
+            Rule::Path,
+            format!("`{}` is not a module in the skill's own folder", printable(file)),
             "name a file beside skill.yaml, for example timer.wasm",
         );
         return None;
     }
-    Some(module.to_owned())
+    Some((file.to_owned(), runtime?))
+}
+
+fn read_sandbox(node: &Node, faults: &mut Faults) -> Option<SandboxProfile> {
+    let name = text(node, "sandbox", faults)?;
+    let profile = SandboxProfile::ALL.iter().copied().find(|profile| profile.as_str() == name);
+    if profile.is_none() {
+        let known = SandboxProfile::ALL.iter().map(|profile| profile.as_str()).collect::<Vec<_>>().join(" or ");
+        faults.add(
+            node.place,
+            Rule::Value,
+            format!("sandbox profile `{}` is not known", printable(name)),
+            format!("write {known}"),
+        );
+    }
+    profile
+}
+
+/// A program needs `native:exec` with the profile that it runs under, and takes no events.
+fn check_native(place: Place, runtime: Runtime, permissions: &[Requested], events: &[String], faults: &mut Faults) {
+    let exec = permissions.iter().find(|requested| requested.permission == Permission::NativeExec);
+    let Runtime::Native { sandbox } = runtime else { return };
+    let profile = exec.and_then(|requested| requested.scope.get("profile"));
+    if profile != Some(&ScopeValue::Text(sandbox.as_str().to_owned())) {
+        faults.add(
+            place,
+            Rule::Reference,
+            "a native skill does not ask for `native:exec` with its own sandbox profile",
+            format!("add `{{ use: native:exec, profile: {}, reason: … }}` to `permissions`", sandbox.as_str()),
+        );
+    }
+    if !events.is_empty() {
+        faults.add(
+            place,
+            Rule::Unsupported,
+            "events are delivered to WASM skills only",
+            "remove `events`; a native skill can wait by itself",
+        );
+    }
 }
 
 fn read_tools(node: &Node, skill: Option<&str>, faults: &mut Faults) -> Vec<Tool> {
@@ -540,14 +636,28 @@ fn read_events(node: &Node, permissions: &[Requested], faults: &mut Faults) -> V
     map.refuse_unknown(&known(EVENT_KEYS), faults);
     let Some(subscribe) = map.required("subscribe", faults) else { return Vec::new() };
     let mut events = Vec::new();
-    for item in list(subscribe, "subscribe", 64, faults) {
+    for item in list(subscribe, "subscribe", MAX_EVENTS, faults) {
         let Some(event) = text(item, "event", faults) else { continue };
-        if !EVENTS.contains(&event) {
+        let port = event.strip_prefix(crate::BUS_EVENT_PREFIX);
+        let hears = |port: &str| {
+            permissions.iter().any(|requested| {
+                requested.permission == Permission::BusSubscribe
+                    && requested.scope.texts("topics").iter().any(|topic| topic == port)
+            })
+        };
+        if port.is_none() && !EVENTS.contains(&event) {
             faults.add(
                 item.place,
                 Rule::Value,
                 format!("event `{}` is not known", printable(event)),
-                format!("use one of: {}", EVENTS.join(", ")),
+                format!("use one of: {}, or `bus.` and a topic of `bus:subscribe`", EVENTS.join(", ")),
+            );
+        } else if port.is_some_and(|port| !hears(port)) {
+            faults.add(
+                item.place,
+                Rule::Reference,
+                format!("`{}` is no topic of `bus:subscribe`", printable(event)),
+                "name the skill and its topic there, for example weather.changed",
             );
         } else if events.iter().any(|existing| existing == event) {
             faults.add(

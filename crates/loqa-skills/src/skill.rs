@@ -75,6 +75,28 @@ pub struct SkillInfo {
     pub dev: bool,
 }
 
+impl SkillInfo {
+    pub(crate) fn of(manifest: &Manifest, module_sha256: &str, state: SkillState) -> Self {
+        Self {
+            name: manifest.name.clone(),
+            version: manifest.version.to_string(),
+            title: manifest.title.clone(),
+            description: manifest.description.clone(),
+            author: manifest.author.clone(),
+            license: manifest.license.clone(),
+            module_sha256: module_sha256.to_owned(),
+            tools: manifest.tools.iter().map(|tool| tool.name.clone()).collect(),
+            permissions: manifest
+                .permissions
+                .iter()
+                .map(|requested| requested.permission.as_str().to_owned())
+                .collect(),
+            state,
+            dev: false,
+        }
+    }
+}
+
 /// Whether a skill runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -114,6 +136,13 @@ impl CallError {
     }
 }
 
+/// The wall time that a call gets: `voice`, or more for a skill that waits for others.
+pub(crate) fn budget(manifest: &Manifest, voice: Duration) -> Duration {
+    let waits = [Permission::HttpCall, Permission::LlmComplete];
+    let is_slow = waits.into_iter().any(|permission| manifest.requested(permission).is_some());
+    if is_slow { MAX_BUDGET.max(voice) } else { voice }
+}
+
 pub(crate) struct Skill {
     pub(crate) manifest: Arc<Manifest>,
     pub(crate) module_sha256: String,
@@ -148,6 +177,10 @@ impl Skill {
         check_pin(&manifest_path, &manifest_bytes, pin.map(|pin| pin.manifest_sha256.as_str()))?;
         let manifest = Manifest::parse(&manifest_path, &manifest_bytes)?;
         let module_path = folder.join(&manifest.module);
+        if manifest.runtime != manifest::Runtime::Wasm {
+            let reason = "is a program and no WASM module; the hub starts it as a native skill".to_owned();
+            return Err(SkillError::Module { skill: manifest.name, path: module_path, reason });
+        }
         let bytes = read_bounded(&module_path, module::MAX_MODULE_BYTES)?;
         check_pin(&module_path, &bytes, pin.map(|pin| pin.module_sha256.as_str()))?;
         let refused =
@@ -185,31 +218,8 @@ impl Skill {
     }
 
     pub(crate) fn info(&self) -> SkillInfo {
-        let manifest = &self.manifest;
-        SkillInfo {
-            name: manifest.name.clone(),
-            version: manifest.version.to_string(),
-            title: manifest.title.clone(),
-            description: manifest.description.clone(),
-            author: manifest.author.clone(),
-            license: manifest.license.clone(),
-            module_sha256: self.module_sha256.clone(),
-            tools: manifest.tools.iter().map(|tool| tool.name.clone()).collect(),
-            permissions: manifest
-                .permissions
-                .iter()
-                .map(|requested| requested.permission.as_str().to_owned())
-                .collect(),
-            state: if self.is_suspended() { SkillState::Suspended } else { SkillState::Enabled },
-            dev: self.is_dev,
-        }
-    }
-
-    /// The wall time that a call gets: `voice`, or more for a skill that waits for others.
-    pub(crate) fn budget(&self, voice: Duration) -> Duration {
-        let waits = [Permission::HttpCall, Permission::LlmComplete];
-        let is_slow = waits.into_iter().any(|permission| self.manifest.requested(permission).is_some());
-        if is_slow { MAX_BUDGET.max(voice) } else { voice }
+        let state = if self.is_suspended() { SkillState::Suspended } else { SkillState::Enabled };
+        SkillInfo { dev: self.is_dev, ..SkillInfo::of(&self.manifest, &self.module_sha256, state) }
     }
 
     pub(crate) fn is_suspended(&self) -> bool {
@@ -378,7 +388,7 @@ pub fn identify(folder: &Path) -> Result<(Manifest, String), SkillError> {
 }
 
 /// Reads a regular file; a link could lead out of the skill's folder.
-fn read_bounded(path: &Path, max_bytes: usize) -> Result<Vec<u8>, SkillError> {
+pub(crate) fn read_bounded(path: &Path, max_bytes: usize) -> Result<Vec<u8>, SkillError> {
     let failed = |source| SkillError::Read { path: PathBuf::from(path), source };
     let kind = std::fs::symlink_metadata(path).map_err(failed)?.file_type();
     if !kind.is_file() {

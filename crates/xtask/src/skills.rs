@@ -6,7 +6,7 @@ use loqa_wasm::{Lock, ask_rustc, compile, modules, place};
 use std::path::{Path, PathBuf};
 
 /// Folders below `skills/` that become a module of the same name.
-const SKILLS: &[&str] = &["timer"];
+const SKILLS: &[&str] = &["timer", "shopping-list", "weather"];
 /// Builds every skill below `skills/` whose sources are newer than its module.
 ///
 /// # Errors

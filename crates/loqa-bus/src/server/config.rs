@@ -1,6 +1,8 @@
-//! The generated nats-server configuration. Holds public keys only, and is kept
-//! at 0600 all the same.
+//! The generated nats-server configuration, kept at 0600. Of Loqa's own identities it
+//! holds public keys only; of MQTT devices it holds passwords, because the server knows
+//! no other way for them.
 
+use super::mqtt::MqttGateway;
 use crate::{BusError, Permissions};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -22,6 +24,8 @@ pub(super) struct Config<'a> {
     pub(super) port: Option<u16>,
     /// Where the server tells the port.
     pub(super) ports_dir: &'a Path,
+    /// Off where it is `None`.
+    pub(super) mqtt: Option<&'a MqttGateway>,
     pub(super) identities: &'a BTreeMap<String, Identity>,
     /// Public key of a user that exists in this version of the file only. Whoever can
     /// connect with it knows that the server has read this version.
@@ -48,7 +52,8 @@ impl Config<'_> {
             .collect();
         users.push(json!({ "nkey": self.generation, "permissions": nobody }));
         let port = self.port.map_or(-1, i32::from);
-        let settings = [
+        let mut accounts = json!({ "LOQA": { "default_permissions": nobody, "users": users } });
+        let mut settings = vec![
             ("server_name", json!(self.server_name)),
             ("listen", json!(format!("127.0.0.1:{port}"))),
             ("ports_file_dir", json!(self.ports_dir.to_string_lossy())),
@@ -58,8 +63,12 @@ impl Config<'_> {
             ("max_control_line", json!(4096)),
             ("write_deadline", json!("5s")),
             ("logtime", json!(false)),
-            ("accounts", json!({ "LOQA": { "default_permissions": nobody, "users": users } })),
         ];
+        if let Some(gateway) = self.mqtt {
+            settings.extend(gateway.settings());
+            accounts[MqttGateway::ACCOUNT] = gateway.account();
+        }
+        settings.push(("accounts", accounts));
         let mut text = String::new();
         for (key, value) in settings {
             // Writing to a string cannot fail.
@@ -102,6 +111,7 @@ mod tests {
             server_name: "n",
             port: None,
             ports_dir: Path::new("/run/\"odd\" dir"),
+            mqtt: None,
             identities: &identities,
             generation: "UGEN",
         }
@@ -113,5 +123,8 @@ mod tests {
         assert!(text.contains(r#""default_permissions":{"publish":{"deny":">"},"subscribe":{"deny":">"}}"#));
         assert!(text.contains(r#"ports_file_dir: "/run/\"odd\" dir""#), "{text}");
         assert!(!text.contains("no_auth_user"), "nobody gets in without a key");
+        for off in ["mqtt", "jetstream", "websocket", "leafnodes", "cluster", "http"] {
+            assert!(!text.contains(off), "{off} stays off: {text}");
+        }
     }
 }

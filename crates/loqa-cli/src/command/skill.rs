@@ -5,11 +5,13 @@
 
 mod build;
 mod check;
+mod dry_run;
 mod grants;
 mod install;
 mod key;
 mod list;
 mod new;
+mod secret;
 mod sheet;
 mod switch;
 mod upgrade;
@@ -83,6 +85,13 @@ pub enum Action {
         /// Name of the skill.
         name: String,
     },
+    /// Run a skill without its acting on anything, and list what it would have done.
+    DryRun(dry_run::DryRun),
+    /// Keep the secrets that skills use and never see.
+    Secret {
+        #[command(subcommand)]
+        action: secret::Action,
+    },
     #[command(flatten)]
     Grants(grants::Action),
 }
@@ -106,6 +115,8 @@ pub async fn run(session: &Session, action: Action) -> anyhow::Result<ExitCode> 
         Action::Rollback { name } => switch::run(session, switch::Change::Rollback, &name).await,
         Action::Enable { name } => switch::run(session, switch::Change::Enable, &name).await,
         Action::Disable { name } => switch::run(session, switch::Change::Disable, &name).await,
+        Action::DryRun(dry_run) => dry_run.run(session),
+        Action::Secret { action } => secret::run(session, &action),
         Action::Grants(action) => grants::run(session, action).await,
         Action::Remove { name } => switch::run(session, switch::Change::Remove, &name).await,
     }

@@ -526,10 +526,12 @@ impl Driver<'_> {
                 history: self.session.history.iter().map(|remembered| remembered.message.clone()).collect(),
                 taint: self.taint.with_history(&self.session.history),
             },
-            budget: self.context.voice.skill_budget,
+            budget: Duration::ZERO,
             cancel,
         };
         let skills = self.context.skills.clone();
+        let budget = skills.budget(&invocation.call.name, self.context.voice.skill_budget);
+        let invocation = Invocation { budget, ..invocation };
         let results = self.tool_sender.clone();
         let span = tracing::info_span!("skill", tool = %invocation.call.name);
         tokio::task::spawn_blocking(move || {

@@ -1,11 +1,12 @@
 //! One call into a skill, from its row in the audit to what is kept of it.
 
-use super::{MAX_BUDGET, Said, SkillHost};
+use super::{Invocation, MAX_BUDGET, Said, SkillHost};
 use crate::authorize::Actor;
 use crate::blocks::Blocks;
 use crate::control::CallControl;
-use crate::host_call::{HostFunction, MAX_MESSAGE_BYTES, Running};
+use crate::host_call::{MAX_MESSAGE_BYTES, Running};
 use crate::manifest::Manifest;
+use crate::native::NativeSkill;
 use crate::skill::{CallError, EXPORT_TOOL, Skill};
 use crate::store::Draft;
 use crate::taint::{Label, Taint};
@@ -20,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Longest reply in characters. Chosen: some four minutes of speech.
-const MAX_SAY_CHARS: usize = 4_000;
+pub(crate) const MAX_SAY_CHARS: usize = 4_000;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -64,37 +65,46 @@ pub(super) struct Call<'a> {
     pub(super) depth: u32,
 }
 
-/// A skill that is no module of this host and asks for a host function: a program of its own.
-#[derive(Debug, Clone)]
-pub struct HostCaller {
-    /// What it declares.
-    pub manifest: Arc<Manifest>,
-    /// Who it is, and what it works on.
-    pub actor: Actor,
-    /// Where the arguments come from.
-    pub taint: Taint,
-    /// What was said, for skills that may read it.
-    pub said: Said,
-}
-
 impl SkillHost {
-    /// Makes one host call for a skill that is a program of its own, through the same gate
-    /// and with the same limits as a module's. What it writes is kept at once. The answer
-    /// is `{"ok": …}` or `{"error": {"code", "message"}}`.
-    #[must_use]
-    pub fn host_call(&self, caller: HostCaller, function: HostFunction, arguments: &Value) -> Value {
-        let HostCaller { manifest, actor, taint, said } = caller;
-        let skill = actor.skill.clone();
-        let mut running = self.running(manifest, actor, taint, said, Vec::new(), 0);
-        let answer = running.answer(function, arguments.to_string().as_bytes());
-        if let Err(error) = self.shared.store.commit(&skill, &running.draft, None) {
-            tracing::error!(skill, %error, "what a skill wrote is not kept");
-            return json!({ "error": { "code": "storage", "message": "the host's store cannot be used" } });
-        }
-        serde_json::from_slice(&answer).unwrap_or_default()
+    /// Calls a tool of a native skill, between its rows in the audit.
+    pub(super) fn call_program(
+        &self,
+        skill: &Arc<NativeSkill>,
+        invocation: &Invocation,
+        taint: &mut Taint,
+    ) -> Result<ToolOutcome, Failure> {
+        let Invocation { session, turn, call, budget, .. } = invocation;
+        let info = skill.info();
+        let actor = loqa_audit::Actor {
+            kind: ActorKind::Skill,
+            id: info.name,
+            version: Some(info.version),
+            digest: Some(info.module_sha256),
+            publisher: None,
+        };
+        let context = context(None, Some((session.clone(), turn.clone())), "tool", &call.name, taint);
+        let arguments = Some(Value::Object(call.arguments.clone()));
+        let intent = self.intents.begin(call_row(actor, context, "tool", &call.name, arguments));
+        let audited = intent.wait(Instant::now() + (*budget).min(MAX_BUDGET));
+        let result = match audited {
+            Ok(_) => self.call_native(skill, invocation, taint),
+            Err(error) => Err(failure(ErrorCode::StorageFault, error.to_string())),
+        };
+        let status = match &result {
+            Ok(_) => Status::Ok,
+            Err(failure) if failure.code == ErrorCode::Cancelled => Status::Cancelled,
+            Err(failure) if failure.code == ErrorCode::DeadlineExceeded => Status::Timeout,
+            Err(_) => Status::Error,
+        };
+        intent.finish(Outcome { payload: payload(result.as_ref().map(Some)), ..Outcome::of(status) });
+        result
     }
 
-    fn running(
+    pub(crate) fn next_invocation(&self) -> u64 {
+        self.n_invocations.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn running(
         &self,
         manifest: Arc<Manifest>,
         actor: Actor,
@@ -130,7 +140,7 @@ impl SkillHost {
             title: skill.manifest.title.clone(),
             module: skill.module_sha256.clone(),
             digest: skill.code_digest.clone(),
-            invocation: self.n_invocations.fetch_add(1, Ordering::Relaxed),
+            invocation: self.next_invocation(),
             turn,
             since: self.shared.gate.revocations(),
             control,
@@ -175,7 +185,7 @@ impl SkillHost {
         let reply = output.and_then(|output| read_reply(&output).map_err(CallError::Fault));
         let (status, result) = match reply {
             Err(error) => (if status == Status::Ok { Status::Trap } else { status }, Err(self.fail(skill, error))),
-            Ok(GuestReply::Ok(outcome)) => match self.keep(name, &running, call.fired) {
+            Ok(GuestReply::Ok(outcome)) => match self.keep_writes(name, &running, call.fired) {
                 Ok(()) => (Status::Ok, Ok(outcome)),
                 Err(failure) => (Status::Error, Err(failure)),
             },
@@ -189,11 +199,7 @@ impl SkillHost {
         };
         let taint = std::mem::take(&mut running.taint);
         if let Some(intent) = running.intent.take() {
-            let payload = match &result {
-                Ok(Some(outcome)) => Some(json!({ "say": outcome.say })),
-                Ok(None) => None,
-                Err(failure) => Some(json!({ "failure": failure.message })),
-            };
+            let payload = payload(result.as_ref().map(Option::as_ref));
             let uses = std::mem::take(&mut running.uses);
             intent.finish(Outcome { uses, payload, ..Outcome::of(status) });
         }
@@ -201,7 +207,7 @@ impl SkillHost {
     }
 
     /// Keeps what a call wrote, once its own row is safe.
-    fn keep(&self, skill: &str, running: &Running, fired: Option<&str>) -> Result<(), Failure> {
+    fn keep_writes(&self, skill: &str, running: &Running, fired: Option<&str>) -> Result<(), Failure> {
         if let Some(intent) = &running.intent {
             intent
                 .wait(running.actor.control.deadline())
@@ -253,24 +259,40 @@ impl SkillHost {
 
 /// The row that stands before a call.
 fn intent_row(actor: &Actor, call: &Call<'_>) -> Entry {
-    let (session, turn) = call.turn.clone().unzip();
     let is_tool = call.export == EXPORT_TOOL;
-    let what = if is_tool { "tool" } else { "event" };
-    let payload = call.input.get(if is_tool { "arguments" } else { "data" }).cloned();
-    Entry {
-        effect: Some(Effect { operation: Cow::Borrowed(what), target: Some(call.trigger.to_owned()), bytes_out: None }),
-        payload,
-        ..Entry::new(
-            Kind::CallIntent,
-            audited(actor),
-            Context {
-                invocation: Some(actor.invocation),
-                session,
-                turn,
-                trigger: Some(format!("{what}:{}", call.trigger)),
-                taint: call.taint.labels().map(Label::to_string).collect(),
-            },
-        )
+    let (what, contents) = if is_tool { ("tool", "arguments") } else { ("event", "data") };
+    let context = context(Some(actor.invocation), call.turn.clone(), what, call.trigger, &call.taint);
+    call_row(audited(actor), context, what, call.trigger, call.input.get(contents).cloned())
+}
+
+fn call_row(
+    actor: loqa_audit::Actor,
+    context: Context,
+    what: &'static str,
+    trigger: &str,
+    payload: Option<Value>,
+) -> Entry {
+    let effect = Effect { operation: Cow::Borrowed(what), target: Some(trigger.to_owned()), bytes_out: None };
+    Entry { effect: Some(effect), payload, ..Entry::new(Kind::CallIntent, actor, context) }
+}
+
+fn context(
+    invocation: Option<u64>,
+    turn: Option<(SessionId, TurnId)>,
+    what: &str,
+    trigger: &str,
+    taint: &Taint,
+) -> Context {
+    let (session, turn) = turn.unzip();
+    let taint = taint.labels().map(Label::to_string).collect();
+    Context { invocation, session, turn, trigger: Some(format!("{what}:{trigger}")), taint }
+}
+
+/// What a call brought, to be kept with its outcome as long as the user wants.
+fn payload(result: Result<Option<&ToolOutcome>, &Failure>) -> Option<Value> {
+    match result {
+        Ok(outcome) => outcome.map(|outcome| json!({ "say": outcome.say })),
+        Err(failure) => Some(json!({ "failure": failure.message })),
     }
 }
 
@@ -311,6 +333,6 @@ fn read_reply(output: &[u8]) -> Result<GuestReply, String> {
     Ok(reply)
 }
 
-pub(super) fn failure(code: ErrorCode, message: impl Into<String>) -> Failure {
+pub(crate) fn failure(code: ErrorCode, message: impl Into<String>) -> Failure {
     Failure::new(Hop::Skill, code, message)
 }

@@ -3,8 +3,8 @@
 //! references and looks at single characters; what the parser accepts, it accepts.
 
 use super::tables::{
-    EVENT_KEYS, INTENT_KEYS, KEYS, KnownKey, MAX_AUTHOR, MAX_DESCRIPTION, MAX_LICENSE, MAX_REASON, MAX_SCOPE_TEXT,
-    MAX_SCOPE_TEXTS, MAX_TEMPLATE, MAX_TEMPLATES, MAX_TITLE, MAX_TOOLS, PERMISSION_KEYS, TOOL_KEYS,
+    EVENT_KEYS, INTENT_KEYS, KEYS, KnownKey, MAX_AUTHOR, MAX_DESCRIPTION, MAX_EVENTS, MAX_LICENSE, MAX_REASON,
+    MAX_SCOPE_TEXT, MAX_SCOPE_TEXTS, MAX_TEMPLATE, MAX_TEMPLATES, MAX_TITLE, MAX_TOOLS, PERMISSION_KEYS, TOOL_KEYS,
 };
 use super::{EVENTS, HOST_API, SCHEMA};
 use crate::permission::{Permission, ScopeKey, ScopeKind, Tier};
@@ -29,7 +29,7 @@ pub fn json_schema() -> Value {
         "tools" => list(MAX_TOOLS, tool()),
         "intents" => list(MAX_TOOLS, intent()),
         "permissions" => list(Permission::ALL.len(), json!({ "oneOf": permissions() })),
-        _ => object(EVENT_KEYS, |_| list(EVENTS.len(), json!({ "enum": EVENTS }))),
+        _ => object(EVENT_KEYS, |_| list(MAX_EVENTS, event())),
     });
     if let Some(map) = schema.as_object_mut() {
         map.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
@@ -161,6 +161,14 @@ fn object(keys: &[KnownKey], of: impl Fn(&str) -> Value) -> Value {
     let properties: Map<_, _> = keys.iter().map(|(key, _)| ((*key).to_owned(), of(key))).collect();
     let required: Vec<_> = keys.iter().filter(|(_, required)| *required).map(|(key, _)| key).collect();
     json!({ "type": "object", "additionalProperties": false, "required": required, "properties": properties })
+}
+
+fn event() -> Value {
+    let heard = json!({
+        "type": "string", "pattern": r"^bus\.[a-z0-9-]{2,40}\.[a-z0-9_.-]+$",
+        "description": "What another skill publishes; `bus:subscribe` names it without `bus.`.",
+    });
+    json!({ "anyOf": [{ "enum": EVENTS }, heard] })
 }
 
 fn list(max: usize, items: Value) -> Value {

@@ -33,6 +33,8 @@ pub(super) const MAX_TEMPLATE: usize = 300;
 pub(super) const MAX_REASON: usize = 120;
 pub(super) const MAX_SCOPE_TEXT: usize = 200;
 pub(super) const MAX_SCOPE_TEXTS: usize = 64;
+/// Most events of one skill. Chosen.
+pub(super) const MAX_EVENTS: usize = 64;
 /// Most tools of one skill. Chosen: a planner's prompt has to hold them all.
 pub(super) const MAX_TOOLS: usize = 64;
 /// Most templates of one tool. Chosen.

@@ -23,6 +23,11 @@ impl Hub {
         }))
     }
 
+    /// Those that are loaded from the folder in which they are being written.
+    fn developed(&self) -> impl Iterator<Item = &SkillRow> {
+        self.0.iter().flat_map(|(rows, _)| rows).filter(|row| row.dev)
+    }
+
     /// `null` where no hub runs.
     fn state(&self, name: &str) -> serde_json::Value {
         let Some((rows, _)) = &self.0 else { return serde_json::Value::Null };
@@ -47,7 +52,16 @@ pub async fn run(session: &Session) -> anyhow::Result<ExitCode> {
         .iter()
         .map(|manifest| bundled_json(manifest, &hub))
         .chain(index.skills.iter().map(|(name, skill)| installed_json(name, skill, &hub)))
+        .chain(hub.developed().map(|row| {
+            serde_json::json!({
+                "name": row.name, "version": row.version, "source": "development", "state": "enabled",
+                "hub": row.state, "publisher": null, "staged": null,
+            })
+        }))
         .collect();
+    for row in hub.developed().filter(|_| !session.json) {
+        println!("DEVELOPMENT MODE: `{}` is loaded anew whenever its files change", row.name);
+    }
     if session.json {
         println!("{}", serde_json::json!({ "skills": rows }));
         return Ok(ExitCode::SUCCESS);
