@@ -7,6 +7,7 @@ mod bad_input;
 mod crashes;
 mod devices;
 mod evaluation;
+mod native;
 mod remote_model;
 mod traces;
 mod turns;
