@@ -168,21 +168,30 @@ fn a_data_folder_that_cannot_be_used_is_named() {
     assert_refused(&output, 1, "paths.data");
 }
 
+/// A shell script in a mount namespace of its own. Root has the right to that anyway,
+/// also where user namespaces are forbidden (in a chroot); others get it by one of those.
+fn own_mounts(script: &str) -> std::process::Command {
+    let mut command = std::process::Command::new("unshare");
+    if !rustix::process::geteuid().is_root() {
+        command.arg("--map-root-user");
+    }
+    command.args(["--mount", "sh", "-c", script]);
+    command
+}
+
 #[test]
 fn a_full_disk_is_said_plainly() {
     let folder = tempfile::tempdir().unwrap();
     let disk = folder.path().join("disk");
     std::fs::create_dir(&disk).unwrap();
-    // A file system of 64 kB in a mount namespace of its own: no rights are needed where
-    // user namespaces are allowed, and root needs none of them.
+    // A file system of 64 kB.
     let program = loqa_tests::program("loqa");
     let script = format!(
         "mount -t tmpfs -o size=64k none '{disk}' && exec '{program}' ask --json 'list my timers'",
         disk = disk.display(),
         program = program.display()
     );
-    let mut command = std::process::Command::new("unshare");
-    command.args(["--map-root-user", "--mount", "sh", "-c", &script]);
+    let mut command = own_mounts(&script);
     let prepared = loqa_command(&disk.join("data"));
     command.current_dir(repository());
     for (name, value) in prepared.get_envs() {
@@ -230,8 +239,8 @@ fn a_disk_that_fills_up_meanwhile_stops_what_must_be_kept_and_nothing_else() {
         folder = folder.path().display(),
         program = loqa_tests::program("loqa").display(),
     );
-    let mut command = std::process::Command::new("unshare");
-    command.args(["--map-root-user", "--mount", "sh", "-c", &script]).current_dir(repository());
+    let mut command = own_mounts(&script);
+    command.current_dir(repository());
     for (name, value) in loqa_command(&disk.join("data")).get_envs() {
         match value {
             Some(value) => command.env(name, value),

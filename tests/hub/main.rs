@@ -7,6 +7,7 @@ mod bad_input;
 mod crashes;
 mod devices;
 mod evaluation;
+mod installed_skills;
 mod native;
 mod remote_model;
 mod traces;

@@ -41,6 +41,8 @@ impl Permissions {
                 "loqa.prompt.*".to_owned(),
                 subject::HUB_NONCE.to_owned(),
                 subject::SKILL_CALL_ALL.to_owned(),
+                "loqa.skill.*.out.>".to_owned(),
+                "loqa.notice.*".to_owned(),
             ],
             subscribe: vec![
                 subject::SKILL_HOST_ALL.to_owned(),
@@ -51,6 +53,7 @@ impl Permissions {
                 subject::HUB_NODES.to_owned(),
                 subject::HUB_PROMPT.to_owned(),
                 subject::HUB_GRANT.to_owned(),
+                subject::HUB_SKILLS.to_owned(),
                 subject::HUB_NONCE.to_owned(),
                 "loqa.event.*".to_owned(),
             ],
@@ -98,10 +101,18 @@ impl Permissions {
     #[must_use]
     pub fn operator() -> Self {
         Self {
-            publish: [subject::HUB_ASK, subject::HUB_NODES, subject::HUB_PROMPT, subject::HUB_GRANT]
+            publish: [
+                subject::HUB_ASK,
+                subject::HUB_NODES,
+                subject::HUB_PROMPT,
+                subject::HUB_GRANT,
+                subject::HUB_SKILLS,
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+            subscribe: ["loqa.event.*", "loqa.prompt.*", "loqa.notice.*", "loqa.skill.*.out.>"]
                 .map(str::to_owned)
                 .to_vec(),
-            subscribe: vec!["loqa.event.*".to_owned(), "loqa.prompt.*".to_owned()],
             responses: false,
         }
     }

@@ -9,6 +9,7 @@ pub mod eval;
 pub mod models;
 pub mod nodes;
 pub mod serve;
+pub mod skill;
 
 use loqa_protocol::client::TurnReport;
 use std::process::ExitCode;

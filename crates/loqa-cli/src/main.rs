@@ -51,6 +51,11 @@ enum Command {
         #[command(subcommand)]
         action: command::models::Action,
     },
+    /// Make, check, install and look after skills, and what they may do.
+    Skill {
+        #[command(subcommand)]
+        action: command::skill::Action,
+    },
     /// Show the configuration.
     Config {
         #[command(subcommand)]
@@ -120,6 +125,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Serve(serve) => serve.run(session).await,
             Command::Nodes => command::nodes::run(&session).await,
             Command::Models { action } => command::models::run(&session, &action),
+            Command::Skill { action } => command::skill::run(&session, action).await,
             Command::Config { action } => command::config::run(&session, &action),
             Command::Doctor => command::doctor::run(&session).await,
             Command::Eval(eval) => eval.run(session).await,

@@ -94,12 +94,7 @@ pub const KEYS: &[Key] = &[
         default: "",
         doc: "Address on which the bundled nats-server takes MQTT devices, for example 127.0.0.1:1883; unset means no.",
     },
-    Key {
-        name: "home.enabled",
-        kind: Kind::Bool,
-        default: "false",
-        doc: "Whether to run the smart-home bridge.",
-    },
+    Key { name: "home.enabled", kind: Kind::Bool, default: "false", doc: "Whether to run the smart-home bridge." },
     Key {
         name: "home.url",
         kind: Kind::Text,
@@ -226,6 +221,12 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Integer(1_000, 600_000),
         default: "30000",
         doc: "Longest wait for an answer when a skill needs the person's consent; no answer is a no.",
+    },
+    Key {
+        name: "skills.dev",
+        kind: Kind::TextList,
+        default: "",
+        doc: "Folders of skills that are being written: loaded anew whenever their files change, with all that they ask for.",
     },
     Key {
         name: "privacy.keep",
@@ -386,6 +387,7 @@ impl Config {
             if !variable.starts_with("LOQA_")
                 || Self::FOREIGN_VARIABLES.contains(&variable.as_str())
                 || variable.starts_with("LOQA_TEST_")
+                || variable.starts_with(loqa_skills::secrets::VARIABLE_PREFIX)
             {
                 continue;
             }

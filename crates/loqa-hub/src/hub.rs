@@ -3,6 +3,7 @@
 
 use crate::config::Config;
 use crate::consent::{self, Prompts};
+use crate::effects::HubEffects;
 use crate::models::Catalog;
 use crate::native::{NativeSkills, home};
 use crate::paths::{DataLock, HubFile, Paths};
@@ -12,6 +13,7 @@ use crate::session::driver::{TurnContext, TurnInput, TurnOrder, VoiceSettings, r
 use crate::session::hops::{HopEvent, Reach};
 use crate::session::{Pins, Session};
 use crate::sink::{AudioSink, SinkCommand, SinkEvent};
+use crate::skills::{self, HubSkills};
 use crate::supervisor::{EngineSpec, EngineState, Supervised};
 use anyhow::{Context as _, bail};
 use loqa_bus::{Bus, BusServer, Permissions, RestartPolicy, ServerOptions};
@@ -19,8 +21,8 @@ use loqa_protocol::client::{AskReply, AskRequest, NodeInfo, TurnReport};
 use loqa_protocol::engine::EngineKind;
 use loqa_protocol::tts::TtsRequest;
 use loqa_protocol::{ErrorCode, Failure, Hop, SessionId, ToolOutcome, ToolSpec, TurnClass, TurnId, WorkId, subject};
-use loqa_skills::{Effects, SkillEvent, SkillHost, SkillHostOptions, SystemClock, Taint};
-use loqa_turn::intent::IntentIndex;
+use loqa_skills::secrets::Secrets;
+use loqa_skills::{DevSkill, MAX_BUDGET, SkillEvent, SkillHost, SkillHostOptions, SystemClock, Taint};
 use loqa_turn::state::{Deadlines, TurnSettings};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -50,6 +52,8 @@ struct Inner {
     announcements: mpsc::Sender<String>,
     /// Where sound goes that no caller takes: announcements, and answers that a client wants spoken.
     speakers: Option<SinkFactory>,
+    /// What turns may use of the skills changes while the hub runs.
+    skills: Arc<HubSkills>,
 }
 
 /// A turn that runs by itself.
@@ -103,9 +107,11 @@ impl Hub {
         let skills_opened = {
             let (data, folders) = (paths.data.clone(), paths.skills.clone());
             let (announcements, announced) = mpsc::channel(32);
-            let effects = Arc::new(HubEffects { announcements: announcements.clone() });
-            let opened = tokio::task::spawn_blocking(move || open_skills(&data, &folders, effects));
-            (opened, announcements, announced)
+            let events = (config.text("privacy.keep") != "none").then(|| paths.data.join("loqa.db"));
+            let effects = Arc::new(HubEffects::new(announcements.clone(), events));
+            let (opening, dev) = (Arc::clone(&effects), config.list("skills.dev"));
+            let opened = tokio::task::spawn_blocking(move || open_skills(&data, &folders, &dev, opening));
+            (opened, announcements, announced, effects)
         };
         let mqtt = home::gateway(config, &paths.data)?;
         let options = ServerOptions { binary: paths.nats_server.clone(), run_dir: paths.run() };
@@ -136,18 +142,15 @@ impl Hub {
         let engines: Vec<Supervised> =
             specs.into_iter().map(|spec| Supervised::start(spec, server.clone(), registry.clone())).collect();
 
-        let (opened, announcements, announced) = skills_opened;
-        let skills = opened.await.context("open the skills")??;
+        let (opened, announcements, announced, effects) = skills_opened;
+        let (shelf, dev_skills) = opened.await.context("open the skills")??;
+        let shelf = Arc::new(shelf);
+        let skills = shelf.host();
         let prompts = Arc::new(Prompts::default());
         prompts.publish_on(bus.clone());
         skills.set_consent(Arc::clone(&prompts) as _, config.millis("skills.prompt_ms"));
-        let skills = Arc::new(skills);
-        let natives = start_natives(config, paths, mqtt.as_ref(), &server, &bus, &skills).await?;
-        let intents = IntentIndex::compile(&skills.intents())
-            .map_err(|errors| {
-                anyhow::anyhow!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
-            })
-            .context("compile the utterances of the skills")?;
+        let natives = start_natives(config, paths, mqtt.as_ref(), &server, &bus, skills).await?;
+        shelf.renew_offer()?;
         let store = (config.text("privacy.keep") != "none").then(|| paths.data.join("loqa.db"));
         let recorder = Recorder::start(store.as_deref(), bus.clone())?;
         let context = TurnContext {
@@ -158,13 +161,14 @@ impl Hub {
                 pins: Pins::default(),
             },
             settings: Arc::new(settings),
-            intents: Arc::new(intents),
-            tools: Arc::new(skills.tools()),
-            skills,
+            intents: shelf.offer().intents,
+            tools: shelf.offer().tools,
+            skills: Arc::clone(skills),
             prompts,
             recorder,
             voice: Arc::new(voice),
         };
+        effects.attach(context.reach.clone(), context.settings.llm_tiers.clone());
         let answering = consent::serve(Arc::clone(&context.prompts), Arc::clone(&context.skills), bus.clone());
         let inner = Arc::new(Inner {
             context,
@@ -173,12 +177,16 @@ impl Hub {
             capabilities,
             announcements,
             speakers: announce_to,
+            skills: Arc::clone(&shelf),
         });
         let tasks = vec![
             tokio::spawn(run_timers(inner.clone())),
+            tokio::spawn(run_publications(inner.clone(), effects.published())),
+            tokio::spawn(skills::watch_dev(shelf.clone(), dev_skills)),
             tokio::spawn(announce(inner.clone(), announced)),
             tokio::spawn(serve_clients(inner.clone(), bus.clone())),
             tokio::spawn(answering),
+            tokio::spawn(skills::serve(shelf, bus.clone())),
         ];
         Ok(Self { inner, engines, natives, server, tasks, _lock: lock })
     }
@@ -276,7 +284,7 @@ impl Hub {
     /// The tools that skills offer.
     #[must_use]
     pub fn tools(&self) -> Vec<ToolSpec> {
-        self.inner.context.tools.to_vec()
+        self.inner.skills.offer().tools.to_vec()
     }
 
     /// Has a text spoken outside of a turn, as a skill's announcement is.
@@ -351,6 +359,8 @@ async fn begin(
         // Turns of one session follow each other.
         let mut session = session.lock().await;
         let mut context = inner.context.clone();
+        let offer = inner.skills.offer();
+        (context.intents, context.tools) = (offer.intents, offer.tools);
         let sink = sink.unwrap_or_else(|| {
             context.voice = Arc::new(VoiceSettings { tts: None, ..VoiceSettings::clone(&context.voice) });
             AudioSink::memory().0
@@ -463,8 +473,9 @@ fn turn_settings(config: &Config, specs: &[EngineSpec]) -> TurnSettings {
             stt_final: config.millis("turn.stt_final_ms"),
             llm_first: config.millis("turn.llm_first_ms"),
             llm_total: config.millis("turn.llm_total_ms"),
-            // The skill host ends a call at its budget; the machine only catches a host that does not.
-            skill: config.millis("turn.skill_ms") * 2,
+            // The skill host ends a call at its budget, which is longer for skills that ask a server;
+            // the machine only catches a host that does not.
+            skill: (config.millis("turn.skill_ms") * 2).max(MAX_BUDGET + Duration::from_secs(1)),
             // The gate ends each question in time; this bounds all questions of a turn.
             consent: config.millis("skills.prompt_ms") * 3,
             tts_first: config.millis("turn.tts_first_ms"),
@@ -491,7 +502,8 @@ async fn start_natives(
     bus: &Bus,
     skills: &Arc<SkillHost>,
 ) -> anyhow::Result<NativeSkills> {
-    let secrets = Arc::new(|_skill: &str, _name: &str| None);
+    let kept = Secrets::in_folder(&paths.data);
+    let secrets = Arc::new(move |skill: &str, name: &str| kept.get(skill, name).map(|it| it.expose().to_owned()));
     let natives = NativeSkills::open(Arc::clone(server), bus.clone(), Arc::clone(skills), secrets).await?;
     if let Some(spec) = home::spec(config, paths, mqtt)? {
         natives.add(spec)?;
@@ -505,35 +517,39 @@ async fn start_natives(
     Ok(natives)
 }
 
-fn open_skills(data: &Path, folders: &[std::path::PathBuf], effects: Arc<HubEffects>) -> anyhow::Result<SkillHost> {
+fn open_skills(
+    data: &Path,
+    folders: &[std::path::PathBuf],
+    dev: &[String],
+    effects: Arc<HubEffects>,
+) -> anyhow::Result<(HubSkills, Vec<DevSkill>)> {
     let options = SkillHostOptions { data_dir: data.to_owned(), clock: Arc::new(SystemClock) };
-    let skills = SkillHost::open(options, effects).context("open the skill store")?;
-    for folder in folders {
-        skills.load(folder).with_context(|| {
-            format!("load the skill in `{}`: run `npm run setup` to build the bundled ones", folder.display())
-        })?;
-    }
-    Ok(skills)
+    let host = SkillHost::open(options, effects).context("open the skill store")?;
+    let skills = HubSkills::load(host, data, folders)?;
+    let watched = skills.load_dev(dev)?;
+    Ok((skills, watched))
 }
 
-/// What skills may do to the world through the hub.
-struct HubEffects {
-    announcements: mpsc::Sender<String>,
-}
-
-impl Effects for HubEffects {
-    fn say(&self, skill: &str, text: &str) {
-        if self.announcements.try_send(text.to_owned()).is_err() {
-            tracing::warn!(skill, "too many announcements wait, one is dropped");
+/// Passes on what skills publish to the skills that subscribed.
+async fn run_publications(inner: Arc<Inner>, published: Arc<Notify>) {
+    loop {
+        published.notified().await;
+        let skills = inner.context.skills.clone();
+        let delivered = tokio::task::spawn_blocking(move || {
+            let mut said = Vec::new();
+            for delivery in skills.take_publications() {
+                match skills.deliver_publication(&delivery) {
+                    Ok(outcome) => said.extend(outcome),
+                    Err(failure) => tracing::warn!(skill = delivery.to, %failure, "a publication was not taken"),
+                }
+            }
+            said
+        })
+        .await;
+        for outcome in delivered.unwrap_or_default().into_iter().filter(|outcome| !outcome.say.is_empty()) {
+            let _ = inner.announcements.send(outcome.say).await;
         }
-    }
-
-    fn notify(&self, skill: &str, _text: &str) {
-        tracing::debug!(skill, "notification, no desktop is attached");
-    }
-
-    fn publish(&self, skill: &str, topic: &str, _data: &Value) {
-        tracing::debug!(skill, topic, "publication, no subscriber is attached");
+        inner.timers_changed.notify_one();
     }
 }
 
@@ -550,6 +566,9 @@ async fn run_timers(inner: Arc<Inner>) {
                     Ok(outcome) => said.extend(outcome),
                     Err(failure) => tracing::warn!(skill = %timer.skill, %failure, "event was not taken"),
                 }
+            }
+            if let Err(error) = skills.grants().tick() {
+                tracing::error!(%error, "the clock of the grants cannot be kept");
             }
             (said, skills.next_timer())
         })

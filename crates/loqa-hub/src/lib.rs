@@ -9,14 +9,17 @@
 pub mod config;
 pub mod consent;
 pub mod direct;
+pub mod effects;
 pub mod hub;
 pub mod models;
 pub mod native;
+pub mod outbound;
 pub mod paths;
 pub mod recorder;
 pub mod registry;
 pub mod session;
 pub mod sink;
+pub mod skills;
 pub mod supervisor;
 
 pub use hub::{Hub, RunningTurn, SinkFactory};

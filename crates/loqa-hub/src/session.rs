@@ -103,12 +103,19 @@ impl TurnTaint {
 
     /// The model is shown the session's history, what was said, and what tools have brought.
     pub fn model_is_asked(&mut self, history: &[Remembered]) {
-        let mut context = self.said.clone().with(Label::Llm);
-        for remembered in history {
-            context.absorb(&remembered.taint);
-        }
+        let mut context = self.with_history(history).with(Label::Llm);
         context.absorb(&self.brought);
         self.context = Some(context);
+    }
+
+    /// Where what was said in this turn and before it comes from.
+    #[must_use]
+    pub fn with_history(&self, history: &[Remembered]) -> Taint {
+        let mut taint = self.said.clone();
+        for remembered in history {
+            taint.absorb(&remembered.taint);
+        }
+        taint
     }
 
     /// Where a tool call comes from: from what was said, unless a model has planned it.

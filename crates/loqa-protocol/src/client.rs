@@ -1,5 +1,5 @@
 //! What a client that holds the operator's credentials may ask a running hub:
-//! `loqa ask`, `loqa nodes`. The HTTP API answers the same shapes.
+//! `loqa ask`, `loqa nodes`, `loqa skill`. The HTTP API answers the same shapes.
 
 use crate::engine::{Capability, EngineKind};
 use crate::{Failure, InstanceId, LatencySplit, SessionId, ToolCall, TurnClass, TurnId};
@@ -91,4 +91,70 @@ pub struct NodeInfo {
     pub rss_bytes: u64,
     /// Milliseconds since the last sign of life.
     pub last_seen_ms: u64,
+}
+
+/// What the operator wants of the skills.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum SkillsRequest {
+    /// Which are loaded.
+    List,
+    /// The installed skills were changed: load what is new, drop what is gone.
+    Reload,
+}
+
+/// The hub's answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum SkillsReply {
+    /// What is loaded, after the request.
+    Skills {
+        /// By name.
+        skills: Vec<SkillRow>,
+        /// Installed and enabled skills that could not be loaded.
+        not_loaded: Vec<SkillFault>,
+    },
+    /// Nothing was done.
+    Refused {
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// A skill that is loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SkillRow {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Whether it takes calls.
+    pub state: SkillRunState,
+    /// SHA-256 of the code that runs, in hex.
+    pub module_sha256: String,
+    /// Names of its tools.
+    pub tools: Vec<String>,
+    /// Whether it is loaded from the folder in which it is being written.
+    pub dev: bool,
+}
+
+/// Whether a loaded skill takes calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SkillRunState {
+    /// It does.
+    Enabled,
+    /// It failed too often and does not.
+    Suspended,
+}
+
+/// A skill that could not be loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SkillFault {
+    /// Its name.
+    pub name: String,
+    /// Why, and what helps.
+    pub reason: String,
 }

@@ -106,6 +106,28 @@ pub enum HostAnswer {
     },
 }
 
+/// What a skill published, for observers and for skills that subscribed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SkillPublication {
+    /// Who published it.
+    pub skill: String,
+    /// Below the skill's own prefix.
+    pub topic: String,
+    /// The skill's own.
+    pub data: Value,
+}
+
+/// What a skill shows the user, for whoever has a screen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SkillNotification {
+    /// Who shows it.
+    pub skill: String,
+    /// Foreign text: escape it, never style it.
+    pub text: String,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

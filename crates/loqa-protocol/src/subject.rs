@@ -17,6 +17,8 @@ pub const HUB_NODES: &str = "loqa.hub.nodes";
 pub const HUB_PROMPT: &str = "loqa.hub.prompt";
 /// Operator → hub: [`crate::grant::GrantRequest`], answered with [`crate::grant::GrantReply`].
 pub const HUB_GRANT: &str = "loqa.hub.grant";
+/// Operator → hub: [`crate::client::SkillsRequest`], answered with [`crate::client::SkillsReply`].
+pub const HUB_SKILLS: &str = "loqa.hub.skills";
 /// Hub → hub: the readiness nonce.
 pub const HUB_NONCE: &str = "loqa.hub.nonce";
 
@@ -97,7 +99,14 @@ pub fn skill_of_host(subject: &str) -> Option<&str> {
     subject.strip_prefix("loqa.skill.")?.strip_suffix(".host").filter(|skill| is_token(skill))
 }
 
-/// Native skill → whoever is granted it: what it publishes on a topic of its own.
+/// Hub → observers: [`crate::skill::SkillNotification`].
+#[must_use]
+pub fn skill_notice(skill: &str) -> String {
+    format!("loqa.notice.{skill}")
+}
+
+/// Skill → whoever is granted it: what it publishes on a topic of its own. The hub
+/// publishes [`crate::skill::SkillPublication`] for skills in its sandbox.
 #[must_use]
 pub fn skill_out(skill: &str, topic: &str) -> String {
     format!("loqa.skill.{skill}.out.{topic}")
@@ -233,14 +242,20 @@ pub const CATALOG: &[SubjectSpec] = &[
     },
     SubjectSpec {
         pattern: "loqa.skill.<skill>.out.<topic>",
-        direction: "native skill → granted",
-        payload: "the skill's own",
+        direction: "skill → granted",
+        payload: "SkillPublication, or a native skill's own",
         delivery: Delivery::FireAndForget,
     },
     SubjectSpec {
         pattern: "loqa.skill.<skill>.in.<topic>",
         direction: "granted → native skill",
         payload: "the sender's own",
+        delivery: Delivery::FireAndForget,
+    },
+    SubjectSpec {
+        pattern: "loqa.notice.<skill>",
+        direction: "hub → observers",
+        payload: "SkillNotification",
         delivery: Delivery::FireAndForget,
     },
     SubjectSpec {
@@ -271,6 +286,12 @@ pub const CATALOG: &[SubjectSpec] = &[
         pattern: HUB_GRANT,
         direction: "operator → hub",
         payload: "GrantRequest → GrantReply",
+        delivery: Delivery::Request,
+    },
+    SubjectSpec {
+        pattern: HUB_SKILLS,
+        direction: "operator → hub",
+        payload: "SkillsRequest → SkillsReply",
         delivery: Delivery::Request,
     },
     SubjectSpec {

@@ -4,14 +4,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
-use loqa_protocol::client::{AskReply, AskRequest, NodeInfo};
+use loqa_protocol::client::{AskReply, AskRequest, NodeInfo, SkillFault, SkillRow, SkillsReply, SkillsRequest};
 use loqa_protocol::engine::{
     Control, ControlAnswer, DEAD_AFTER_MS, EngineAnnounce, EngineBoot, EngineHello, HEARTBEAT_MS, Heartbeat, HubAnswer,
 };
 use loqa_protocol::event::PlannedBy;
 use loqa_protocol::grant::{GrantInfo, GrantReply, GrantRequest, Prompt, PromptEvent, PromptReply, PromptRequest};
 use loqa_protocol::llm::{LlmReply, LlmRequest};
-use loqa_protocol::skill::{HostAnswer, HostCall, SkillAnswer, SkillBoot, SkillCall};
+use loqa_protocol::skill::{
+    HostAnswer, HostCall, SkillAnswer, SkillBoot, SkillCall, SkillNotification, SkillPublication,
+};
 use loqa_protocol::stt::{SttReply, SttRequest};
 use loqa_protocol::tts::{TtsReply, TtsRequest};
 use loqa_protocol::{ErrorCode, PROTOCOL_VERSION, TimedEvent, TurnEvent, audio, header, subject};
@@ -40,8 +42,9 @@ fn types() -> BTreeMap<&'static str, (RoundTrip, Option<&'static str>)> {
         EngineHello, GrantInfo, GrantReply by "type", GrantRequest by "type", Heartbeat, HostAnswer, HostCall,
         HubAnswer by "type", LlmReply by "type", LlmRequest, NodeInfo, PlannedBy by "by",
         Prompt, PromptEvent by "type", PromptReply by "type", PromptRequest by "type",
-        SkillAnswer by "type", SkillBoot, SkillCall by "type",
-        SttReply by "type", SttRequest, TimedEvent, TtsReply by "type", TtsRequest, TurnEvent by "type",
+        SkillAnswer by "type", SkillBoot, SkillCall by "type", SkillFault, SkillNotification, SkillPublication,
+        SkillRow, SkillsReply by "type", SkillsRequest by "type", SttReply by "type", SttRequest, TimedEvent,
+        TtsReply by "type", TtsRequest, TurnEvent by "type",
     }
 }
 

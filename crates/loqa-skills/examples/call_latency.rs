@@ -9,7 +9,7 @@
 
 use extism::{CompiledPlugin, Function, PTR, Plugin, PluginBuilder, UserData, Wasm};
 use loqa_protocol::{SessionId, ToolCall, TurnId};
-use loqa_skills::{Effects, HostFunction, Invocation, SkillHost, SkillHostOptions, SystemClock, Taint};
+use loqa_skills::{Effects, HostFunction, Invocation, Said, SkillHost, SkillHostOptions, SystemClock, Taint};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
@@ -54,6 +54,7 @@ fn main() {
             turn: TurnId::from_bits(1),
             call: ToolCall { name: tool.to_owned(), arguments },
             taint: Taint::user(),
+            said: Said::default(),
             budget: Duration::from_secs(1),
             cancel: Arc::new(AtomicBool::new(false)),
         })

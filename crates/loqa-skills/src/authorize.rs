@@ -12,7 +12,7 @@ pub mod ask;
 mod flight;
 mod rate;
 
-use crate::consent::{Answer, Consent, NobodyThere, Occasion, Question};
+use crate::consent::{Answer, Consent, NobodyThere, Occasion, Question, plain};
 use crate::control::{CallControl, Stopped};
 use crate::grants::{GrantError, Grantor, Grants, Lifetime, NewGrant, Standing};
 use crate::permission::{Permission, Requested, Scope, Tier};
@@ -408,15 +408,15 @@ impl Gate {
         let may_ask = self.asking.begin(actor).ok_or(Reason::TooManyQuestions)?;
         let question = Question {
             skill: actor.skill.clone(),
-            title: actor.title.clone(),
+            title: plain(&actor.title),
             version: actor.version.clone(),
             digest: actor.digest.clone(),
             permission,
             tier,
             occasion,
             operation: request.operation,
-            target: considered.shown(request.operation),
-            reason: declared.reason.clone(),
+            target: plain(&considered.shown(request.operation)),
+            reason: plain(&declared.reason),
             scope: declared.scope.resolved(permission),
             taint: request.taint.clone(),
             turn: actor.turn.clone(),

@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Extism's module of functions that move bytes between host and guest.
 pub(crate) const NAMESPACE: &str = "extism:host/env";
-/// Most bytes in blocks at one time: the largest input, output, argument and result, several times over.
-const MAX_BYTES: usize = 1024 * 1024;
+/// Most bytes in blocks at one time: twice the largest answer of a web server, and what else a call holds.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
 /// Most blocks at one time. Chosen: two per host call and as many again.
 const MAX_BLOCKS: usize = 256;
 /// Blocks do not touch, so that running over the end of one is noticed.

@@ -21,7 +21,32 @@ pub enum Occasion {
     Foreign,
 }
 
-/// What the person is asked. Every text of the skill's author is foreign text: escape it, never style it.
+/// A text that somebody else has chosen, so that it shows what it holds: control
+/// characters, and those that are invisible or turn the direction of writing (Unicode
+/// category Cf, the line and paragraph separators, the fillers), are written as `\u{…}`.
+#[must_use]
+pub fn plain(text: &str) -> String {
+    let hides = |c: char| {
+        c.is_control()
+            || matches!(c,
+                '\u{ad}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}' | '\u{8e2}' | '\u{600}'..='\u{605}'
+                | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+                | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1345f}'
+                | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+    };
+    text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
+        if hides(c) {
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+        shown
+    })
+}
+
+/// What the person is asked. The texts of the skill's author and of whoever made the
+/// arguments are [`plain`]; a window escapes them and never styles them.
 #[derive(Debug, Clone)]
 pub struct Question {
     /// Name of the skill.
@@ -132,5 +157,20 @@ pub struct NobodyThere;
 impl Consent for NobodyThere {
     fn ask(&self, _question: &Question, _limit: Duration, _control: &CallControl) -> Answer {
         Answer::Unanswered
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hostile_text_shows_what_it_holds() {
+        assert_eq!(plain("Küche – 照明"), "Küche – 照明");
+        for hostile in ["\u{1b}[2J", "a\u{202e}b", "\r\n", "a\u{200b}b", "\u{2066}x\u{2069}", "\u{e0041}", "\u{3164}"] {
+            let shown = plain(hostile);
+            assert!(shown.contains("\\u{"), "{shown}");
+            assert_eq!(plain(&shown), shown, "nothing hidden is left");
+        }
     }
 }

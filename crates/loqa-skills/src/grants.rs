@@ -358,6 +358,16 @@ impl Grants {
         Ok(())
     }
 
+    /// To be called every minute: keeps the clock of the grants over a restart, and ends
+    /// what was not used for 90 days.
+    pub fn tick(&self) -> Result<(), GrantError> {
+        let Some(reading) = self.clock.due() else { return Ok(()) };
+        self.store().keep_clock(reading)?;
+        self.clock.is_written(reading);
+        self.sweep()?;
+        Ok(())
+    }
+
     /// Ends what was not used for 90 days. Returns what ended.
     pub fn sweep(&self) -> Result<Vec<Grant>, GrantError> {
         let now = self.clock.now_ms();

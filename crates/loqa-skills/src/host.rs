@@ -1,35 +1,48 @@
 //! The skill host: loads skills, calls their tools, delivers their events, keeps their timers.
 
-use crate::authorize::{Actor, Gate, Reach, Request, Usage};
-use crate::blocks::Blocks;
+pub(crate) mod effects;
+pub(crate) mod intent;
+mod invoke;
+pub(crate) mod publications;
+
+pub(crate) use invoke::{MAX_SAY_CHARS, failure};
+
+use crate::authorize::{Gate, Reach, Request, Usage};
 use crate::clock::Clock;
 use crate::consent::Consent;
 use crate::control::CallControl;
+use crate::dry_run::Rehearsal;
 use crate::grants::{Grant, GrantError, Grantor, Grants, Lifetime, NewGrant};
-use crate::host_call::{MAX_MESSAGE_BYTES, Running};
-use crate::manifest::{Manifest, TIMER_ELAPSED};
+use crate::installed::InstallConsent;
+use crate::manifest::{Manifest, TIMER_ELAPSED, Tool};
 use crate::native::NativeSkill;
 use crate::permission::{Permission, Scope};
-use crate::skill::{CallError, DEFAULT_BUDGET, EXPORT_EVENT, EXPORT_TOOL, Skill, SkillInfo};
+use crate::secrets::Secrets;
+use crate::skill::{DEFAULT_BUDGET, EXPORT_EVENT, EXPORT_TOOL, Skill, SkillInfo};
 use crate::store::{Draft, Store};
 use crate::taint::{Label, Taint};
 use crate::watchdog::Watchdog;
 use crate::{Shared, SkillError};
+use effects::Effects;
+use intent::IntentWriter;
+use invoke::Call;
 use loqa_audit::{Journal, LogOnly, Outcome, Status};
-use loqa_protocol::{ErrorCode, Failure, Hop, SessionId, ToolCall, ToolOutcome, ToolSpec, TurnId};
+use loqa_protocol::llm::ChatMessage;
+use loqa_protocol::{ErrorCode, Failure, SessionId, ToolCall, ToolOutcome, ToolSpec, TurnId};
 use loqa_turn::intent::IntentDecl;
-use serde::Deserialize;
+use publications::Publication;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// Longest budget of a call, whatever the caller says; from the design of skills.
-pub(crate) const MAX_BUDGET: Duration = Duration::from_secs(10);
-/// Longest reply in characters. Chosen: some four minutes of speech.
-pub(crate) const MAX_SAY_CHARS: usize = 4_000;
+/// Longest budget of a call, whatever the caller says, and what skills get that ask a web server
+/// or a language model; from the design of skills.
+pub const MAX_BUDGET: Duration = Duration::from_secs(10);
+/// How the names of events begin that are publications: `bus.<skill>.<topic>`.
+pub const BUS_EVENT_PREFIX: &str = "bus.";
 /// A wall clock that moves this much against the steady one was set. Chosen: far above what NTP slews.
 const CLOCK_JUMP_MS: i64 = 2_000;
 /// A timer whose event was not accepted is offered again after this. Chosen.
@@ -43,16 +56,6 @@ pub struct SkillHostOptions {
     pub clock: Arc<dyn Clock>,
 }
 
-/// What skills can do outside of their sandbox. Called after the gate has allowed it; must not block.
-pub trait Effects: Send + Sync {
-    /// Speaks to the user.
-    fn say(&self, skill: &str, text: &str);
-    /// Shows a notification.
-    fn notify(&self, skill: &str, text: &str);
-    /// Publishes `data` on `topic`, which is relative to the skill's own prefix.
-    fn publish(&self, skill: &str, topic: &str, data: &Value);
-}
-
 /// One call of a tool.
 #[derive(Debug, Clone)]
 pub struct Invocation {
@@ -64,10 +67,23 @@ pub struct Invocation {
     pub call: ToolCall,
     /// Where tool and arguments come from.
     pub taint: Taint,
+    /// What was said, for skills that may read it.
+    pub said: Said,
     /// Wall time for the call, waiting included; at most ten seconds are given.
     pub budget: Duration,
     /// Set by the caller to stop the call.
     pub cancel: Arc<AtomicBool>,
+}
+
+/// What was said, as far as a skill could be allowed to read it.
+#[derive(Debug, Clone, Default)]
+pub struct Said {
+    /// In this turn, by the user.
+    pub utterance: String,
+    /// Before it, oldest first.
+    pub history: Vec<ChatMessage>,
+    /// Where all of that comes from.
+    pub taint: Taint,
 }
 
 /// Something that happened, for a skill that subscribed to it.
@@ -98,41 +114,30 @@ impl DueTimer {
     }
 }
 
+/// A publication for one skill that subscribed to it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Delivery {
+    /// Who gets it.
+    pub to: String,
+    /// `bus.<skill>.<topic>` and `{"from", "topic", "data"}`.
+    pub event: SkillEvent,
+    /// Where its data come from.
+    pub taint: Taint,
+    /// `<skill>.<topic>`, as `bus:subscribe` names it.
+    port: String,
+    depth: u32,
+}
+
 /// Runs skills. Cheap to share behind an `Arc`; every method may be called from any thread and blocks.
 pub struct SkillHost {
     pub(crate) shared: Arc<Shared>,
     skills: RwLock<BTreeMap<String, Arc<Skill>>>,
     pub(crate) natives: RwLock<BTreeMap<String, Arc<NativeSkill>>>,
     watchdog: Watchdog,
+    intents: IntentWriter,
     n_invocations: AtomicU64,
     /// Wall minus steady clock when last looked.
     clock_offset_ms: Mutex<i64>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-enum GuestReply {
-    Ok(Option<ToolOutcome>),
-    Error(GuestError),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct GuestError {
-    code: GuestErrorCode,
-    /// For the log at DEBUG: it may repeat what the user said.
-    message: String,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum GuestErrorCode {
-    /// The arguments passed the schema, and still make no sense to the skill.
-    BadArguments,
-    /// The host denied something that the skill cannot do without.
-    Denied,
-    /// Anything else.
-    Failed,
 }
 
 impl SkillHost {
@@ -148,16 +153,37 @@ impl SkillHost {
         journal: Arc<dyn Journal>,
     ) -> Result<Self, SkillError> {
         let SkillHostOptions { data_dir, clock } = options;
-        let store = Store::open(&data_dir)?;
-        let watchdog = Watchdog::start().map_err(SkillError::Watchdog)?;
+        Self::assemble(&data_dir, Secrets::in_folder(&data_dir), clock, effects, journal, None)
+    }
+
+    pub(crate) fn assemble(
+        data_dir: &Path,
+        secrets: Secrets,
+        clock: Arc<dyn Clock>,
+        effects: Arc<dyn Effects>,
+        journal: Arc<dyn Journal>,
+        rehearsal: Option<Arc<Rehearsal>>,
+    ) -> Result<Self, SkillError> {
+        let store = Store::open(data_dir)?;
+        let watchdog = Watchdog::start().map_err(SkillError::Threads)?;
+        let intents = IntentWriter::start(Arc::clone(&journal)).map_err(SkillError::Threads)?;
         let clock_offset_ms = Mutex::new(clock.wall_ms() - clock.steady_ms());
-        let grants = Arc::new(Grants::open(&data_dir, Arc::clone(&clock), Arc::clone(&journal))?);
-        let shared = Arc::new(Shared { store, gate: Gate::new(grants, journal), effects, clock });
+        let grants = Arc::new(Grants::open(data_dir, Arc::clone(&clock), Arc::clone(&journal))?);
+        let shared = Arc::new(Shared {
+            store,
+            gate: Gate::new(grants, journal),
+            effects,
+            clock,
+            secrets,
+            publications: publications::Publications::default(),
+            rehearsal,
+        });
         Ok(Self {
             shared,
             skills: RwLock::default(),
             natives: RwLock::default(),
             watchdog,
+            intents,
             n_invocations: AtomicU64::new(0),
             clock_offset_ms,
         })
@@ -167,17 +193,68 @@ impl SkillHost {
     /// What it asks for of T0 and T1 counts as granted by whoever installed Loqa, unless
     /// this very code was loaded before: then what was revoked since stays revoked.
     pub fn load(&self, folder: &Path) -> Result<SkillInfo, SkillError> {
-        self.load_granting(folder, Some(Grantor::Bundled))
+        let mut skill = Skill::load(folder, None)?;
+        skill.is_bundled = true;
+        self.take_in(skill, Some(Grantor::Bundled))
     }
 
     /// The same with no grants but those that there are: the installer asked the person.
     pub fn load_as_granted(&self, folder: &Path) -> Result<SkillInfo, SkillError> {
-        self.load_granting(folder, None)
+        self.take_in(Skill::load(folder, None)?, None)
     }
 
-    fn load_granting(&self, folder: &Path, by: Option<Grantor>) -> Result<SkillInfo, SkillError> {
-        let mut skill = Skill::load(folder)?;
-        skill.is_bundled = by == Some(Grantor::Bundled);
+    /// The same for a skill that is being written: it is marked as such wherever it is
+    /// listed. [`crate::DevSkill`] says when to load it again.
+    pub fn load_dev(&self, folder: &Path) -> Result<SkillInfo, SkillError> {
+        let mut skill = Skill::load(folder, None)?;
+        skill.is_dev = true;
+        tracing::warn!(
+            skill = skill.manifest.name,
+            folder = %folder.display(),
+            "DEVELOPMENT MODE: this skill is loaded anew whenever its files change, and gets what it asks for at once"
+        );
+        self.take_in(skill, Some(Grantor::Operator))
+    }
+
+    /// Loads a skill that the person installed, only if its bytes are still those that
+    /// the consent is bound to.
+    pub fn load_installed(&self, folder: &Path, consent: &InstallConsent) -> Result<SkillInfo, SkillError> {
+        let skill = Skill::load(folder, Some(&consent.pin))?;
+        let (manifest, digest, publisher) = (&skill.manifest, &skill.code_digest, consent.publisher.as_deref());
+        let grants = self.grants();
+        if !grants.is_installed(&manifest.name, digest) {
+            let before = consent.carried_from.iter().find(|from| grants.is_installed(&manifest.name, from));
+            match before {
+                Some(from) => grants.carry_over(manifest, from, digest, publisher)?,
+                None => grants.grant_at_install(manifest, digest, publisher, &|_| true, Grantor::Install)?,
+            };
+        }
+        self.take_in(skill, None)
+    }
+
+    /// Takes a skill out; a call that is running goes on to its end.
+    pub fn unload(&self, name: &str) {
+        self.skills.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    /// Erases what a removed skill has kept: values, timers, grants and secrets.
+    pub fn forget(&self, name: &str) -> Result<(), SkillError> {
+        self.unload(name);
+        self.grants().forget(name)?;
+        if let Err(error) = self.shared.secrets.forget(name) {
+            tracing::error!(skill = name, %error, "the secrets of a removed skill stay");
+        }
+        self.shared.secrets.forget(name)?;
+        Ok(self.shared.store.forget(name)?)
+    }
+
+    /// Where decisions are recorded.
+    #[must_use]
+    pub fn journal(&self) -> &Arc<dyn Journal> {
+        self.shared.gate.journal()
+    }
+
+    fn take_in(&self, skill: Skill, by: Option<Grantor>) -> Result<SkillInfo, SkillError> {
         let name = skill.manifest.name.clone();
         if let Some(by) = by {
             self.grants().grant_at_install(&skill.manifest, &skill.code_digest, None, &|_| true, by)?;
@@ -186,6 +263,14 @@ impl SkillHost {
         tracing::info!(skill = info.name, version = info.version, module = info.module_sha256, "skill loaded");
         self.skills.write().unwrap_or_else(PoisonError::into_inner).insert(name, Arc::new(skill));
         Ok(info)
+    }
+
+    /// Grants whatever the manifest asks for, for a dry run: nothing comes of it there.
+    pub(crate) fn grant_declared(&self, skill: &str) {
+        let Some(skill) = self.skill(skill) else { return };
+        for requested in &skill.manifest.permissions {
+            self.grant(&skill.manifest.name, requested.permission, requested.scope.clone());
+        }
     }
 
     /// The tools of all skills, by name of the skill.
@@ -237,8 +322,7 @@ impl SkillHost {
     ) -> Result<Grant, GrantError> {
         let wasm = self.skill(skill).map(|it| (Arc::clone(&it.manifest), it.code_digest.clone()));
         let native = || self.native(skill).map(|it| (Arc::clone(&it.manifest), it.digest.clone()));
-        let (manifest, digest) =
-            wasm.or_else(native).ok_or_else(|| GrantError::Unknown { skill: skill.to_owned() })?;
+        let (manifest, digest) = wasm.or_else(native).ok_or_else(|| GrantError::Unknown { skill: skill.to_owned() })?;
         let new = NewGrant::by_manifest(&manifest, &digest, permission, narrower, lifetime, by)?;
         self.grants().grant(new)
     }
@@ -257,43 +341,65 @@ impl SkillHost {
         }
     }
 
+    /// The wall time that a call of that tool gets: `voice`, or [`MAX_BUDGET`] for a skill
+    /// that asks a web server or a language model.
+    #[must_use]
+    pub fn budget(&self, tool: &str, voice: Duration) -> Duration {
+        let manifest = self.manifests().into_iter().find(|manifest| manifest.tool(tool).is_some());
+        manifest.map_or(voice, |manifest| crate::skill::budget(&manifest, voice))
+    }
+
     /// Calls a tool and waits for it. The arguments are checked first; what the skill
     /// writes is kept only if it succeeds.
     pub fn call(&self, invocation: &Invocation) -> Result<ToolOutcome, Failure> {
         self.call_tainted(invocation).0
     }
 
-    /// The same, with where the outcome comes from: the arguments, what the skill read, and
-    /// the skill itself unless it comes with Loqa.
+    /// The same, and where what came back comes from: the arguments, and all that the skill read.
     pub fn call_tainted(&self, invocation: &Invocation) -> (Result<ToolOutcome, Failure>, Taint) {
-        let mut taint = invocation.taint.clone();
-        let result = self.call_noting(invocation, &mut taint);
-        (result, taint)
-    }
-
-    fn call_noting(&self, invocation: &Invocation, taint: &mut Taint) -> Result<ToolOutcome, Failure> {
-        let Invocation { session, turn, call, taint: _, budget, cancel } = invocation;
+        let Invocation { session, turn, call, taint, said, budget, cancel } = invocation;
         let native = self.all_natives().into_iter().find_map(|skill| {
             let tool = skill.manifest.tool(&call.name).cloned()?;
             Some((skill, tool))
         });
         if let Some((skill, tool)) = native {
-            check_arguments(&tool, call)?;
-            return self.call_native(&skill, invocation, taint);
+            let mut taint = taint.clone();
+            let outcome = check_arguments(&tool, call).and_then(|()| self.call_program(&skill, invocation, &mut taint));
+            return (outcome, taint);
         }
-        let (skill, tool) = self
+        let found = self
             .all()
             .into_iter()
             .find_map(|skill| skill.manifest.tool(&call.name).cloned().map(|tool| (skill, tool)))
-            .ok_or_else(|| failure(ErrorCode::ToolUnknown, "no skill offers this tool"))?;
-        check_arguments(&tool, call)?;
-        let input = json!({ "tool": call.name, "arguments": call.arguments });
-        let turn = Some((session.clone(), turn.clone()));
-        let reply = self.invoke(&skill, EXPORT_TOOL, &input, turn, taint, *budget, cancel, None);
-        if !skill.is_bundled {
-            taint.absorb(&Taint::default().with(Label::Tool(call.name.clone())));
+            .ok_or_else(|| failure(ErrorCode::ToolUnknown, "no skill offers this tool"))
+            .and_then(|(skill, tool)| check_arguments(&tool, call).map(|()| skill));
+        let skill = match found {
+            Ok(skill) => skill,
+            Err(failure) => return (Err(failure), taint.clone()),
+        };
+        let mut input = json!({ "tool": call.name, "arguments": call.arguments });
+        // A skill that calls the web learns which addresses its manifest names.
+        if let Some(requested) = skill.manifest.requested(Permission::HttpCall) {
+            input["urls"] = requested.scope.texts("urls").into();
         }
-        Ok(reply?.unwrap_or_default())
+        let (reply, read) = self.invoke(
+            &skill,
+            Call {
+                export: EXPORT_TOOL,
+                trigger: &call.name,
+                input: &input,
+                turn: Some((session.clone(), turn.clone())),
+                taint: taint.clone(),
+                said: said.clone(),
+                budget: *budget,
+                cancel: Arc::clone(cancel),
+                fired: None,
+                depth: 0,
+            },
+        );
+        // The words of a skill that comes with Loqa are as trusted as what they were made of.
+        let read = if skill.is_bundled { read } else { read.with(Label::Tool(call.name.clone())) };
+        (reply.map(Option::unwrap_or_default), read)
     }
 
     /// Delivers an event and waits for the skill. `None` when the skill has nothing to
@@ -313,6 +419,65 @@ impl SkillHost {
             }
         }
         result
+    }
+
+    /// What was published since the last call, for each skill that subscribed to it. Deliver
+    /// each with [`Self::deliver_publication`].
+    #[must_use]
+    pub fn take_publications(&self) -> Vec<Delivery> {
+        let published = self.shared.publications.take();
+        if published.is_empty() {
+            return Vec::new();
+        }
+        let skills = self.all();
+        let deliveries = published.into_iter().flat_map(|Publication { from, topic, data, taint, depth }| {
+            let port = format!("{from}.{topic}");
+            let name = format!("{BUS_EVENT_PREFIX}{port}");
+            let data = json!({ "from": from, "topic": topic, "data": data });
+            let event = SkillEvent { name, data };
+            let hears = |skill: &&Arc<Skill>| skill.manifest.events.contains(&event.name);
+            let deliver = |skill: &Arc<Skill>| Delivery {
+                to: skill.manifest.name.clone(),
+                event: event.clone(),
+                taint: taint.clone(),
+                port: port.clone(),
+                depth,
+            };
+            skills.iter().filter(hears).map(deliver).collect::<Vec<_>>()
+        });
+        deliveries.collect()
+    }
+
+    /// Passes on what a native skill has published and the gate has allowed.
+    pub fn passes_on(&self, from: &str, topic: &str, data: Value, taint: &Taint) {
+        self.shared.publications.push(from, topic, data, taint, 0);
+    }
+
+    /// Delivers a publication, if the skill may hear it; as [`Self::deliver`].
+    pub fn deliver_publication(&self, delivery: &Delivery) -> Result<Option<ToolOutcome>, Failure> {
+        let Delivery { to, event, taint, port, depth } = delivery;
+        let Some(skill) = self.skill(to).filter(|skill| skill.manifest.events.contains(&event.name)) else {
+            return Ok(None);
+        };
+        let actor = self.actor(&skill, None, CallControl::lasting(DEFAULT_BUDGET));
+        let decision = self.shared.gate.authorize(&Request {
+            actor: &actor,
+            declared: &skill.manifest.permissions,
+            operation: "subscribe",
+            permission: Permission::BusSubscribe,
+            usage: Usage { topic: Some(port), ..Usage::default() },
+            reach: Reach::Inside,
+            taint: &Taint::default(),
+            now_ms: self.shared.clock.wall_ms(),
+        });
+        match decision {
+            Ok(authorized) => authorized.finish(Outcome::of(Status::Ok)),
+            Err(reason) => {
+                tracing::debug!(skill = to, port, reason = reason.as_str(), "a skill may not hear a publication");
+                return Ok(None);
+            }
+        }
+        self.send_event(&skill, event, taint.clone(), None, *depth)
     }
 
     /// When the next timer is due, in milliseconds since the Unix epoch. Ask again after
@@ -374,16 +539,43 @@ impl SkillHost {
                 .map_err(|error| failure(ErrorCode::StorageFault, error.to_string()))?;
             return Ok(None);
         }
-        let input = json!({ "event": event.name, "data": event.data });
-        let cancel = Arc::new(AtomicBool::new(false));
         // A timer brings back what the skill gave it.
-        let mut taint = self
+        let taint = self
             .shared
             .store
             .stored_taint(name)
             .map_err(|error| failure(ErrorCode::StorageFault, error.to_string()))?;
-        let outcome = self.invoke(&skill, EXPORT_EVENT, &input, None, &mut taint, DEFAULT_BUDGET, &cancel, timer)?;
-        Ok(outcome.map(|outcome| self.authorize_announcement(&skill, outcome, &taint)))
+        self.send_event(&skill, event, taint, timer, 0)
+    }
+
+    fn send_event(
+        &self,
+        skill: &Skill,
+        event: &SkillEvent,
+        taint: Taint,
+        fired: Option<&str>,
+        depth: u32,
+    ) -> Result<Option<ToolOutcome>, Failure> {
+        let mut input = json!({ "event": event.name, "data": event.data });
+        if let Some(requested) = skill.manifest.requested(Permission::HttpCall) {
+            input["urls"] = requested.scope.texts("urls").into();
+        }
+        let (outcome, taint) = self.invoke(
+            skill,
+            Call {
+                export: EXPORT_EVENT,
+                trigger: &event.name,
+                input: &input,
+                turn: None,
+                taint,
+                said: Said::default(),
+                budget: crate::skill::budget(&skill.manifest, DEFAULT_BUDGET),
+                cancel: Arc::default(),
+                fired,
+                depth,
+            },
+        );
+        Ok(outcome?.map(|outcome| self.authorize_announcement(skill, outcome, &taint)))
     }
 
     /// What comes back from an event is spoken unasked, which is a permission of its own.
@@ -416,137 +608,6 @@ impl SkillHost {
         }
     }
 
-    fn actor(&self, skill: &Skill, turn: Option<(SessionId, TurnId)>, control: CallControl) -> Actor {
-        Actor {
-            skill: skill.manifest.name.clone(),
-            version: skill.manifest.version.to_string(),
-            title: skill.manifest.title.clone(),
-            module: skill.module_sha256.clone(),
-            digest: skill.code_digest.clone(),
-            invocation: self.next_invocation(),
-            turn,
-            since: self.shared.gate.revocations(),
-            control,
-        }
-    }
-
-    pub(crate) fn next_invocation(&self) -> u64 {
-        self.n_invocations.fetch_add(1, Ordering::Relaxed)
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "one private place where a call is put together")]
-    fn invoke(
-        &self,
-        skill: &Skill,
-        export: &str,
-        input: &Value,
-        turn: Option<(SessionId, TurnId)>,
-        taint: &mut Taint,
-        budget: Duration,
-        cancel: &Arc<AtomicBool>,
-        fired: Option<&str>,
-    ) -> Result<Option<ToolOutcome>, Failure> {
-        let name = skill.manifest.name.as_str();
-        if skill.is_suspended() {
-            return Err(failure(
-                ErrorCode::SkillFault,
-                format!("skill `{name}` is suspended because it failed too often; load it again after it was repaired"),
-            ));
-        }
-        if cancel.load(Ordering::Relaxed) {
-            return Err(failure(ErrorCode::Cancelled, format!("the call of skill `{name}` was cancelled")));
-        }
-        let input = input.to_string().into_bytes();
-        if input.len() > MAX_MESSAGE_BYTES {
-            return Err(failure(
-                ErrorCode::ToolArguments,
-                format!("the arguments have more than {MAX_MESSAGE_BYTES} bytes"),
-            ));
-        }
-        self.follow_clock();
-        let budget = budget.min(MAX_BUDGET);
-        let running = Running {
-            shared: Arc::clone(&self.shared),
-            manifest: Arc::clone(&skill.manifest),
-            actor: self.actor(skill, turn, CallControl::new(Instant::now() + budget, Arc::clone(cancel))),
-            taint: taint.clone(),
-            now_ms: self.shared.clock.wall_ms(),
-            draft: Draft::default(),
-            blocks: Blocks::new(input),
-            n_calls: 0,
-            log_bytes: 0,
-            was_denied: false,
-            fault: None,
-        };
-        let (output, mut running) = skill.call(export, running, budget, &self.watchdog);
-        let was_denied = running.as_ref().is_some_and(|running| running.was_denied);
-        if let Some(running) = &mut running {
-            running.draft.set_taint(&running.taint);
-            taint.absorb(&running.taint);
-        }
-        let reply = output
-            .and_then(|output| read_reply(&output).map_err(CallError::Fault))
-            .map_err(|error| self.fail(skill, error))?;
-        match reply {
-            GuestReply::Ok(outcome) => {
-                if let Some(running) = running {
-                    self.shared
-                        .store
-                        .commit(name, &running.draft, fired)
-                        .map_err(|error| failure(ErrorCode::StorageFault, error.to_string()))?;
-                }
-                Ok(outcome)
-            }
-            GuestReply::Error(GuestError { code, message }) => {
-                tracing::debug!(skill = name, message = %message.escape_debug(), "skill reports an error");
-                Err(match code {
-                    GuestErrorCode::BadArguments => {
-                        failure(ErrorCode::ToolArguments, format!("skill `{name}` cannot use these arguments"))
-                    }
-                    // A skill that fails because it was denied something need not say so.
-                    GuestErrorCode::Failed if was_denied => {
-                        failure(ErrorCode::PermissionDenied, format!("skill `{name}` lacks a permission that it needs"))
-                    }
-                    GuestErrorCode::Denied => {
-                        failure(ErrorCode::PermissionDenied, format!("skill `{name}` lacks a permission that it needs"))
-                    }
-                    GuestErrorCode::Failed => {
-                        failure(ErrorCode::SkillFault, format!("skill `{name}` reports an error"))
-                    }
-                })
-            }
-        }
-    }
-
-    fn fail(&self, skill: &Skill, error: CallError) -> Failure {
-        let name = skill.manifest.name.as_str();
-        match error {
-            CallError::Busy => {
-                failure(ErrorCode::SkillFault, format!("skill `{name}` is busy, too many calls wait for it"))
-            }
-            CallError::Queued => {
-                failure(ErrorCode::DeadlineExceeded, format!("skill `{name}` was busy for the whole time of the call"))
-            }
-            CallError::Revoked(permission) => failure(
-                ErrorCode::PermissionDenied,
-                format!("`{permission}` was taken from skill `{name}` while it was using it"),
-            ),
-            CallError::Cancelled => failure(ErrorCode::Cancelled, format!("the call of skill `{name}` was cancelled")),
-            CallError::Fault(reason) => {
-                tracing::warn!(skill = name, reason, "skill fault");
-                if skill.count_fault(self.shared.clock.steady_ms()) {
-                    tracing::error!(skill = name, "skill suspended");
-                    let title = &skill.manifest.title;
-                    self.shared.effects.notify(
-                        name,
-                        &format!("The skill “{title}” failed five times within ten minutes and was stopped."),
-                    );
-                }
-                failure(ErrorCode::SkillFault, format!("skill `{name}` {reason}"))
-            }
-        }
-    }
-
     /// Keeps what is left of every timer when someone sets the wall clock. Only a clock
     /// that was set while the program was not running cannot be told from time that passed.
     fn follow_clock(&self) {
@@ -564,29 +625,10 @@ impl SkillHost {
     }
 }
 
-fn check_arguments(tool: &crate::manifest::Tool, call: &ToolCall) -> Result<(), Failure> {
+fn check_arguments(tool: &Tool, call: &ToolCall) -> Result<(), Failure> {
     tool.parameters
         .check_arguments(&call.arguments)
         .map_err(|misfit| failure(ErrorCode::ToolArguments, format!("{}: {misfit}", tool.name)))
-}
-
-fn read_reply(output: &[u8]) -> Result<GuestReply, String> {
-    // The text of a serde error could repeat what the user said, so it stays here.
-    let reply =
-        serde_json::from_slice::<GuestReply>(output).map_err(|_| "returned something else than a reply".to_owned())?;
-    if let GuestReply::Ok(Some(outcome)) = &reply {
-        if outcome.say.chars().count() > MAX_SAY_CHARS {
-            return Err(format!("wants to say more than {MAX_SAY_CHARS} characters"));
-        }
-        if outcome.say.chars().any(|c| c.is_control() && c != '\n') {
-            return Err("wants to say control characters".to_owned());
-        }
-    }
-    Ok(reply)
-}
-
-pub(crate) fn failure(code: ErrorCode, message: impl Into<String>) -> Failure {
-    Failure::new(Hop::Skill, code, message)
 }
 
 impl std::fmt::Debug for SkillHost {

@@ -3,19 +3,33 @@
 //!
 //! [`HostFunction`] is the complete list. A function cannot be registered without
 //! its row there, and cannot act without the [`Authorized`] that the gate returned.
+//! What a call asks for is read in [`understand`], what it does is in [`perform`]
+//! and, for HTTP, in [`http`].
+
+mod http;
+mod perform;
+mod understand;
+
+pub use http::{SAFE_REQUEST_HEADERS, SECRET_HEADERS};
 
 use crate::Shared;
 use crate::authorize::{Actor, Authorized, Reach, Reason, Request, Usage};
 use crate::blocks::Blocks;
 use crate::control::Stopped;
+use crate::host::Said;
+use crate::host::effects::EffectFault;
+use crate::host::intent::Intent;
 use crate::manifest::Manifest;
 use crate::permission::Permission;
-use crate::store::{Draft, StoreError, TimerRow};
+use crate::store::{Draft, StoreError};
 use crate::taint::{Label, Taint};
 use loqa_audit::{Outcome, Status};
-use serde::Deserialize;
 use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+pub(crate) use understand::Call;
 
 /// Module name under which the functions are imported; the version is that of `host_api`.
 pub const NAMESPACE: &str = "loqa:host/v1";
@@ -23,12 +37,12 @@ pub const NAMESPACE: &str = "loqa:host/v1";
 pub const MAX_HOST_CALLS: u32 = 64;
 /// Most bytes of one host call's arguments or result, and of an invocation's input and output.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
-/// Log bytes of one invocation.
-const MAX_LOG_BYTES: u64 = 8 * 1024;
-/// Longest key and timer id. Chosen.
-const MAX_KEY_BYTES: usize = 128;
-/// Latest time that a timer can be set for: one year, so that sums cannot overflow.
-const MAX_TIMER_MS: i64 = 365 * 24 * 3_600 * 1_000;
+/// Most bytes that one host call brings back. Chosen: a body of 1 MiB and what JSON adds to most texts.
+const MAX_REPLY_BYTES: usize = 1536 * 1024;
+/// HTTP requests of one invocation, redirects included.
+pub const MAX_HTTP_CALLS: u32 = 5;
+/// Kept back from a slow effect, so that the skill can still say that it took too long. Chosen.
+const RESERVE: Duration = Duration::from_millis(100);
 
 macro_rules! host_functions {
     ($($(#[doc = $doc:literal])+ $name:ident => $text:literal, $permission:ident, $reach:ident;)+) => {
@@ -90,6 +104,18 @@ host_functions! {
     TimerCancel => "timer_cancel", TimerSet, Inside;
     /// `{}` → list of `{id, due_in_ms, data}`, earliest first.
     TimerList => "timer_list", TimerSet, Inside;
+    /// `{method, url, headers, body, secrets, redirects}` → `{status, headers, body, url}`.
+    Http => "http", HttpCall, Outside;
+    /// `{name, origin}` → whether the user has set the secret; its value never reaches the skill.
+    Secret => "secret", SecretUse, Inside;
+    /// `{level}` → what was said: a text for `utterance`, a list of `{role, text}` for `history:N`.
+    Transcript => "transcript", TranscriptRead, Inside;
+    /// `{level, limit}` → list of recorded events, newest first.
+    EventStore => "event_store", EventStoreRead, Inside;
+    /// `{system, prompt, max_tokens}` → `{text, tokens}`.
+    Llm => "llm", LlmComplete, Outside;
+    /// `{operation, entity, data}` → what the device says.
+    Device => "device", DeviceControl, Outside;
 }
 
 impl HostFunction {
@@ -107,14 +133,23 @@ pub(crate) struct Running {
     pub(crate) actor: Actor,
     /// Where the arguments come from, and what the skill has read since.
     pub(crate) taint: Taint,
+    /// What was said in this turn and before.
+    pub(crate) said: Said,
+    /// How many publications led to this call, one by the other.
+    pub(crate) depth: u32,
     /// Wall clock at the start; all host calls of an invocation see the same time.
     pub(crate) now_ms: i64,
+    /// The row of this invocation; nothing reaches outside before it is on the disk.
+    pub(crate) intent: Option<Intent>,
     pub(crate) draft: Draft,
     pub(crate) blocks: Blocks,
     pub(crate) n_calls: u32,
+    pub(crate) n_http: u32,
     pub(crate) log_bytes: u64,
     /// Whether a host call was denied.
     pub(crate) was_denied: bool,
+    /// Allowed uses that have no row of their own.
+    pub(crate) uses: BTreeMap<Cow<'static, str>, u64>,
     /// Set when a host call ended the invocation, because a trap's text says too little.
     pub(crate) fault: Option<String>,
 }
@@ -129,6 +164,9 @@ enum Refusal {
     Denied(Reason),
     BadArguments(String),
     Storage(StoreError),
+    Effect(EffectFault),
+    /// A dry run does not do it.
+    Rehearsed,
 }
 
 impl From<StoreError> for Refusal {
@@ -137,87 +175,23 @@ impl From<StoreError> for Refusal {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LogArguments {
-    level: LogLevel,
-    text: String,
+impl From<EffectFault> for Refusal {
+    fn from(fault: EffectFault) -> Self {
+        Self::Effect(fault)
+    }
 }
 
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum LogLevel {
-    Debug,
-    Info,
-    Warn,
-    Error,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TextArguments {
-    text: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PublishArguments {
-    topic: String,
-    data: Value,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct KeyArguments {
-    key: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct KeyValueArguments {
-    key: String,
+/// What a performed call brings, and how many bytes it moved.
+struct Performed {
     value: Value,
+    bytes_out: Option<u64>,
+    bytes_in: Option<u64>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PrefixArguments {
-    prefix: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NoArguments {}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TimerArguments {
-    id: String,
-    due_in_ms: i64,
-    data: Value,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct IdArguments {
-    id: String,
-}
-
-/// A host call that was understood, with what it would use.
-enum Call {
-    Log { level: LogLevel, text: String },
-    Say { text: String },
-    Announce { text: String },
-    Notify { text: String },
-    Publish { topic: String, data: Value },
-    KvGet { key: String },
-    KvSet { key: String, value: String, bytes_after: u64 },
-    KvDelete { key: String },
-    KvList { prefix: String },
-    Now,
-    TimerSet { id: String, timer: TimerRow, count_after: u64 },
-    TimerCancel { id: String },
-    TimerList,
+impl From<Value> for Performed {
+    fn from(value: Value) -> Self {
+        Self { value, bytes_out: None, bytes_in: None }
+    }
 }
 
 impl Running {
@@ -242,8 +216,9 @@ impl Running {
             None => return Err(self.abort(format!("passed something else than a block to `{}`", function.name()))),
         };
         let reply = self.answer(function, &input);
-        if reply.len() > MAX_MESSAGE_BYTES {
-            return Err(self.abort(format!("asked `{}` for more than {MAX_MESSAGE_BYTES} bytes", function.name())));
+        let most = if function == HostFunction::Http { MAX_REPLY_BYTES } else { MAX_MESSAGE_BYTES };
+        if reply.len() > most {
+            return Err(self.abort(format!("asked `{}` for more than {most} bytes", function.name())));
         }
         self.blocks.alloc(reply).map_err(|fault| self.abort(fault))
     }
@@ -253,21 +228,15 @@ impl Running {
         let call = self.understand(function, input);
         // A denied skill learns that first, and nothing about its arguments.
         let usage = call.as_ref().map(Call::usage).unwrap_or_default();
-        let decision = self.shared.gate.authorize(&Request {
-            actor: &self.actor,
-            declared: &self.manifest.permissions,
-            operation: function.name(),
-            permission: function.permission(),
-            usage,
-            reach: function.reach(),
-            taint: &self.taint,
-            now_ms: self.now_ms,
-        });
+        let decision = self.authorize(function.name(), function.permission(), usage, function.reach());
+        let rehearsal = self.shared.rehearsal.clone();
+        if let Some(rehearsal) = &rehearsal {
+            rehearsal.note(self, function, input, call.as_ref().ok(), decision.as_ref().err().copied());
+        }
         let result = match (decision, call) {
             (Ok(authorized), Ok(call)) => {
-                let result = self.perform(&authorized, call);
+                let result = self.carry_out(function, authorized, call);
                 self.absorb_stored(function);
-                authorized.finish(Outcome::of(if result.is_ok() { Status::Ok } else { Status::Error }));
                 result
             }
             (Err(reason), _) => {
@@ -285,24 +254,69 @@ impl Running {
 
     /// What was read from the store has the labels of what was put there.
     fn absorb_stored(&mut self, function: HostFunction) {
-        let reads = match function {
-            HostFunction::KvGet | HostFunction::KvList | HostFunction::TimerList => true,
-            HostFunction::Log
-            | HostFunction::Say
-            | HostFunction::Announce
-            | HostFunction::Notify
-            | HostFunction::Publish
-            | HostFunction::KvSet
-            | HostFunction::KvDelete
-            | HostFunction::Now
-            | HostFunction::TimerSet
-            | HostFunction::TimerCancel => false,
-        };
-        if reads {
+        if matches!(function, HostFunction::KvGet | HostFunction::KvList | HostFunction::TimerList) {
             // A store that cannot be read has given nothing, or something that nobody can vouch for.
             let stored = self.shared.store.stored_taint(&self.actor.skill);
             self.taint.absorb(&stored.unwrap_or_else(|_| Taint::default().with(Label::File)));
         }
+    }
+
+    /// Asks the gate; what reaches outside waits for the invocation's own row first.
+    pub(crate) fn authorize(
+        &self,
+        operation: &'static str,
+        permission: Permission,
+        usage: Usage<'_>,
+        reach: Reach,
+    ) -> Result<Authorized, Reason> {
+        if reach == Reach::Outside
+            && let Some(intent) = &self.intent
+            && intent.wait(self.actor.control.deadline()).is_err()
+        {
+            return Err(Reason::AuditFailed);
+        }
+        self.shared.gate.authorize(&Request {
+            actor: &self.actor,
+            declared: &self.manifest.permissions,
+            operation,
+            permission,
+            usage,
+            reach,
+            taint: &self.taint,
+            now_ms: self.now_ms,
+        })
+    }
+
+    fn carry_out(&mut self, function: HostFunction, authorized: Authorized, call: Call) -> Result<Value, Refusal> {
+        if function.reach() == Reach::Inside {
+            *self.uses.entry(Cow::Borrowed(function.name())).or_default() += 1;
+        } else if let Some(rehearsal) = self.shared.rehearsal.clone() {
+            authorized.finish(Outcome::of(Status::Ok));
+            return rehearsal.stand_in(function, &call).ok_or(Refusal::Rehearsed);
+        }
+        let call = match call {
+            // Every hop has rows of its own.
+            Call::Http(request) => return self.http(authorized, request),
+            call => call,
+        };
+        let result = self.perform(&authorized, call);
+        let (status, bytes_out, bytes_in) = match &result {
+            Ok(done) => (Status::Ok, done.bytes_out, done.bytes_in),
+            Err(refusal) => (refusal.status(), None, None),
+        };
+        authorized.finish(Outcome { bytes_out, bytes_in, ..Outcome::of(status) });
+        result.map(|done| done.value)
+    }
+
+    /// Until when an effect may take: the skill keeps a little for its own words.
+    fn patience(&self) -> Instant {
+        let left = self.actor.control.left();
+        Instant::now() + (left - RESERVE.min(left / 5))
+    }
+
+    /// Whether somebody still wants the result of this invocation, and it may still go on.
+    fn is_wanted(&self) -> bool {
+        !matches!(self.actor.control.stopped(), Some(Stopped::Cancelled | Stopped::Revoked(_)))
     }
 
     fn abort(&mut self, fault: String) -> Abort {
@@ -323,178 +337,30 @@ impl Running {
                 tracing::warn!(skill = self.actor.skill, %error, "the store refuses a skill's call");
                 json!({ "code": "storage", "message": "the host's store cannot be used" })
             }
+            Refusal::Effect(fault) => {
+                json!({ "code": fault.code.as_str(), "message": format!("`{name}`: {}", fault.message) })
+            }
+            Refusal::Rehearsed => {
+                json!({ "code": "dry_run", "message": format!("`{name}`: a dry run does nothing outside") })
+            }
         }
-    }
-
-    /// Reads the arguments and what the call would add up to; changes nothing.
-    fn understand(&mut self, function: HostFunction, input: &[u8]) -> Result<Call, Refusal> {
-        let store = &self.shared.store;
-        let skill = &self.actor.skill;
-        Ok(match function {
-            HostFunction::Log => {
-                let LogArguments { level, text } = arguments(input)?;
-                Call::Log { level, text }
-            }
-            HostFunction::Say => Call::Say { text: spoken(arguments::<TextArguments>(input)?.text)? },
-            HostFunction::Announce => Call::Announce { text: spoken(arguments::<TextArguments>(input)?.text)? },
-            HostFunction::Notify => Call::Notify { text: spoken(arguments::<TextArguments>(input)?.text)? },
-            HostFunction::Publish => {
-                let PublishArguments { topic, data } = arguments(input)?;
-                Call::Publish { topic, data }
-            }
-            HostFunction::KvGet => Call::KvGet { key: named(arguments::<KeyArguments>(input)?.key)? },
-            HostFunction::KvSet => {
-                let KeyValueArguments { key, value } = arguments(input)?;
-                let (key, value) = (named(key)?, value.to_string());
-                let bytes_after = self.draft.bytes_with(store, skill, &key, value.len() as u64)?;
-                Call::KvSet { key, value, bytes_after }
-            }
-            HostFunction::KvDelete => Call::KvDelete { key: named(arguments::<KeyArguments>(input)?.key)? },
-            HostFunction::KvList => Call::KvList { prefix: arguments::<PrefixArguments>(input)?.prefix },
-            HostFunction::Now => {
-                let NoArguments {} = arguments(input)?;
-                Call::Now
-            }
-            HostFunction::TimerSet => {
-                let TimerArguments { id, due_in_ms, data } = arguments(input)?;
-                let id = named(id)?;
-                if !(0..=MAX_TIMER_MS).contains(&due_in_ms) {
-                    return Err(Refusal::BadArguments(format!("`due_in_ms` must be from 0 to {MAX_TIMER_MS}")));
-                }
-                let data = data.to_string();
-                if data.len() > 4 * 1024 {
-                    return Err(Refusal::BadArguments("`data` must be at most 4 KiB".to_owned()));
-                }
-                let timers = self.draft.timers(store, skill)?;
-                let count_after = timers.len() as u64 + u64::from(!timers.contains_key(&id));
-                Call::TimerSet { id, timer: TimerRow { due_ms: self.now_ms + due_in_ms, data }, count_after }
-            }
-            HostFunction::TimerCancel => Call::TimerCancel { id: named(arguments::<IdArguments>(input)?.id)? },
-            HostFunction::TimerList => {
-                let NoArguments {} = arguments(input)?;
-                Call::TimerList
-            }
-        })
-    }
-
-    fn perform(&mut self, _authorized: &Authorized, call: Call) -> Result<Value, Refusal> {
-        let store = &self.shared.store;
-        let effects = &self.shared.effects;
-        let skill = self.actor.skill.as_str();
-        Ok(match call {
-            Call::Log { level, text } => {
-                self.log_bytes += text.len() as u64;
-                if self.log_bytes > MAX_LOG_BYTES {
-                    return Err(Refusal::BadArguments(format!(
-                        "the log takes {MAX_LOG_BYTES} bytes per call of a skill"
-                    )));
-                }
-                log(skill, level, &text);
-                Value::Null
-            }
-            Call::Say { text } | Call::Announce { text } => {
-                effects.say(skill, &text);
-                Value::Null
-            }
-            Call::Notify { text } => {
-                effects.notify(skill, &text);
-                Value::Null
-            }
-            Call::Publish { topic, data } => {
-                effects.publish(skill, &topic, &data);
-                Value::Null
-            }
-            Call::KvGet { key } => match self.draft.value(store, skill, &key)? {
-                Some(value) => serde_json::from_str(&value).unwrap_or(Value::Null),
-                None => Value::Null,
-            },
-            Call::KvSet { key, value, .. } => {
-                self.draft.set_value(key, Some(value));
-                Value::Null
-            }
-            Call::KvDelete { key } => {
-                self.draft.set_value(key, None);
-                Value::Null
-            }
-            Call::KvList { prefix } => Value::from(self.draft.keys(store, skill, &prefix)?),
-            Call::Now => Value::from(self.now_ms),
-            Call::TimerSet { id, timer, .. } => {
-                self.draft.set_timer(id, Some(timer));
-                Value::Null
-            }
-            Call::TimerCancel { id } => {
-                let existed = self.draft.timers(store, skill)?.contains_key(&id);
-                if existed {
-                    self.draft.set_timer(id, None);
-                }
-                Value::from(existed)
-            }
-            Call::TimerList => {
-                let mut timers = self.draft.timers(store, skill)?.into_iter().collect::<Vec<_>>();
-                timers.sort_by_key(|(_, timer)| timer.due_ms);
-                timers
-                    .into_iter()
-                    .map(|(id, timer)| {
-                        let data = serde_json::from_str(&timer.data).unwrap_or(Value::Null);
-                        json!({ "id": id, "due_in_ms": timer.due_ms - self.now_ms, "data": data })
-                    })
-                    .collect()
-            }
-        })
     }
 }
 
-impl Call {
-    fn usage(&self) -> Usage<'_> {
-        let none = Usage::default();
-        let chars = |text: &str| text.chars().count() as u64;
+impl Refusal {
+    const fn status(&self) -> Status {
         match self {
-            Self::Log { text, .. } => Usage { bytes: text.len() as u64, ..none },
-            Self::Say { text } => Usage { chars: chars(text), in_turn: true, ..none },
-            Self::Announce { text } | Self::Notify { text } => Usage { chars: chars(text), rated: true, ..none },
-            Self::Publish { topic, .. } => Usage { topic: Some(topic), rated: true, ..none },
-            Self::KvSet { bytes_after, .. } => Usage { bytes: *bytes_after, ..none },
-            Self::TimerSet { count_after, .. } => Usage { count: *count_after, ..none },
-            Self::KvGet { .. }
-            | Self::KvDelete { .. }
-            | Self::KvList { .. }
-            | Self::Now
-            | Self::TimerCancel { .. }
-            | Self::TimerList => none,
+            Self::Effect(fault) => match fault.code {
+                crate::host::effects::EffectCode::Timeout => Status::Timeout,
+                crate::host::effects::EffectCode::Cancelled => Status::Cancelled,
+                _ => Status::Error,
+            },
+            Self::Denied(_) | Self::BadArguments(_) | Self::Storage(_) | Self::Rehearsed => Status::Error,
         }
     }
-}
-
-fn arguments<'a, T: Deserialize<'a>>(input: &'a [u8]) -> Result<T, Refusal> {
-    // The text of a serde error may repeat a value; authors see it, the log does not.
-    serde_json::from_slice(input).map_err(|error| Refusal::BadArguments(error.to_string()))
-}
-
-fn named(key: String) -> Result<String, Refusal> {
-    if key.is_empty() || key.len() > MAX_KEY_BYTES || key.chars().any(char::is_control) {
-        return Err(Refusal::BadArguments(format!(
-            "a key or id has 1 to {MAX_KEY_BYTES} bytes without control characters"
-        )));
-    }
-    Ok(key)
-}
-
-fn spoken(text: String) -> Result<String, Refusal> {
-    if text.trim().is_empty() || text.chars().any(|c| c.is_control() && c != '\n') {
-        return Err(Refusal::BadArguments(
-            "a text to say or show is not empty and has no control characters".to_owned(),
-        ));
-    }
-    Ok(text)
 }
 
 /// What a skill logs may repeat what the user said, so it never shows above DEBUG.
-fn log(skill: &str, level: LogLevel, text: &str) {
-    let level = match level {
-        LogLevel::Debug => "debug",
-        LogLevel::Info => "info",
-        LogLevel::Warn => "warn",
-        LogLevel::Error => "error",
-    };
-    tracing::debug!(target: "loqa_skills::skill", skill, level, text = %text.escape_debug(), "skill log");
+fn log(skill: &str, level: understand::LogLevel, text: &str) {
+    tracing::debug!(target: "loqa_skills::skill", skill, level = level.as_str(), text = %text.escape_debug(), "skill log");
 }

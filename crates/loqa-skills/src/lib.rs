@@ -15,31 +15,49 @@ mod blocks;
 pub mod clock;
 pub mod consent;
 pub mod control;
+mod dev;
+pub mod dry_run;
 pub mod grants;
 mod host;
 pub mod host_call;
+pub mod installed;
 pub mod manifest;
 mod module;
 pub mod native;
+pub mod package;
 pub mod permission;
 pub mod schema;
 pub mod scope;
+pub mod secrets;
 mod skill;
 mod store;
 pub mod taint;
+pub mod upgrade;
 mod watchdog;
 
 pub use clock::{Clock, SystemClock};
 pub use control::CallControl;
-pub use host::{DueTimer, Effects, Invocation, SkillEvent, SkillHost, SkillHostOptions};
+pub use dev::DevSkill;
+pub use host::effects::{
+    DeviceOrder, EffectCode, EffectFault, Effects, EventLevel, EventQuery, HttpAnswer, HttpOrder, LlmAnswer, LlmOrder,
+    Pending,
+};
+pub use host::{
+    BUS_EVENT_PREFIX, Delivery, DueTimer, Invocation, MAX_BUDGET, Said, SkillEvent, SkillHost, SkillHostOptions,
+};
 pub use host_call::HostFunction;
+pub use installed::{Installed, Shelf};
 pub use manifest::{Manifest, ManifestFaults, TIMER_ELAPSED};
+pub use package::{Package, Pin};
 pub use permission::{Permission, Scope};
-pub use skill::{DEFAULT_BUDGET, SkillInfo, SkillState};
+pub use skill::{DEFAULT_BUDGET, SkillInfo, SkillState, identify};
 pub use store::StoreError;
 pub use taint::{Label, Taint};
 
 use authorize::Gate;
+use dry_run::Rehearsal;
+use host::publications::Publications;
+use secrets::Secrets;
 use std::path::PathBuf;
 use std::sync::Arc;
 use store::Store;
@@ -50,6 +68,10 @@ struct Shared {
     gate: Gate,
     effects: Arc<dyn Effects>,
     clock: Arc<dyn Clock>,
+    secrets: Secrets,
+    publications: Publications,
+    /// Set in a dry run.
+    rehearsal: Option<Arc<Rehearsal>>,
 }
 
 /// Why the host or a skill cannot be loaded.
@@ -61,9 +83,12 @@ pub enum SkillError {
     /// The grants cannot be written, so nothing is granted and nothing was loaded.
     #[error(transparent)]
     Grants(#[from] grants::GrantError),
-    /// The thread that stops runaway skills cannot be started.
-    #[error("start the skill watchdog: {0}")]
-    Watchdog(std::io::Error),
+    /// The secrets of a removed skill cannot be erased.
+    #[error(transparent)]
+    Secrets(#[from] secrets::SecretError),
+    /// The threads that stop runaway skills and write their rows cannot be started.
+    #[error("start the threads of the skill host: {0}")]
+    Threads(std::io::Error),
     /// A file of the skill cannot be read; check the path.
     #[error("read `{path}`: {source}")]
     Read {
@@ -75,6 +100,12 @@ pub enum SkillError {
     /// The manifest has faults; each says what to write instead.
     #[error("skill manifest is refused:\n{0}")]
     Manifest(#[from] ManifestFaults),
+    /// A file is not the one that the user agreed to; install the skill again, or remove it.
+    #[error("`{path}` was changed since the user agreed to it; install the skill again or remove it")]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// The module cannot be used; the text says what helps.
     #[error("skill `{skill}`, module `{path}`: {reason}")]
     Module {

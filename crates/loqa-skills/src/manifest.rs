@@ -4,11 +4,13 @@
 //! rule and remedy. Nothing is granted here; permissions are only asked for.
 
 mod fault;
+mod json_schema;
 mod parameters;
 mod value;
 mod yaml;
 
 pub use fault::{Fault, Place, Rule};
+pub use json_schema::json_schema;
 pub use yaml::MAX_BYTES;
 
 use crate::permission::{Permission, Requested, Scope, ScopeKind, ScopeValue, Tier};
@@ -32,6 +34,39 @@ pub const EVENTS: &[&str] = &[TIMER_ELAPSED];
 /// A timer of the skill has run out.
 pub const TIMER_ELAPSED: &str = "timer.elapsed";
 
+/// A key of a mapping, and whether it must be there.
+type KnownKey = (&'static str, bool);
+/// The keys of a manifest; `json_schema` is made from the same tables.
+const KEYS: &[KnownKey] = &[
+    ("schema", true),
+    ("name", true),
+    ("version", true),
+    ("title", true),
+    ("description", true),
+    ("author", true),
+    ("license", true),
+    ("runtime", true),
+    ("tools", false),
+    ("intents", false),
+    ("permissions", false),
+    ("events", false),
+];
+const TOOL_KEYS: &[KnownKey] = &[("name", true), ("description", true), ("parameters", false), ("effect", true)];
+const INTENT_KEYS: &[KnownKey] = &[("tool", true), ("say", true)];
+const PERMISSION_KEYS: &[KnownKey] = &[("use", true), ("reason", true)];
+const EVENT_KEYS: &[KnownKey] = &[("subscribe", true)];
+
+/// Longest texts in characters, and longest lists. Chosen: what a prompt can show.
+const MAX_TITLE: usize = 60;
+const MAX_DESCRIPTION: usize = 400;
+const MAX_AUTHOR: usize = 120;
+const MAX_LICENSE: usize = 80;
+const MAX_TEMPLATE: usize = 300;
+const MAX_REASON: usize = 120;
+const MAX_SCOPE_TEXT: usize = 200;
+const MAX_SCOPE_TEXTS: usize = 64;
+/// Most events of one skill. Chosen.
+const MAX_EVENTS: usize = 64;
 /// Most tools of one skill. Chosen: a planner's prompt has to hold them all.
 const MAX_TOOLS: usize = 64;
 /// Most templates of one tool. Chosen.
@@ -197,25 +232,13 @@ fn read_bytes(bytes: &[u8], faults: &mut Faults) -> Option<Manifest> {
     read_manifest(&root, faults)
 }
 
+fn known(keys: &[KnownKey]) -> Vec<&'static str> {
+    keys.iter().map(|(key, _)| *key).collect()
+}
+
 fn read_manifest(root: &Node, faults: &mut Faults) -> Option<Manifest> {
     let map = Mapping::of(root, "the manifest", faults)?;
-    map.refuse_unknown(
-        &[
-            "schema",
-            "name",
-            "version",
-            "title",
-            "description",
-            "author",
-            "license",
-            "runtime",
-            "tools",
-            "intents",
-            "permissions",
-            "events",
-        ],
-        faults,
-    );
+    map.refuse_unknown(&known(KEYS), faults);
     if let Some(node) = map.required("schema", faults)
         && let Some(schema) = integer(node, "schema", faults)
         && schema != SCHEMA
@@ -229,10 +252,11 @@ fn read_manifest(root: &Node, faults: &mut Faults) -> Option<Manifest> {
     }
     let name = map.required("name", faults).and_then(|node| read_skill_name(node, faults));
     let version = map.required("version", faults).and_then(|node| read_version(node, faults));
-    let title = map.required("title", faults).and_then(|node| line(node, "title", 60, faults));
-    let description = map.required("description", faults).and_then(|node| line(node, "description", 400, faults));
-    let author = map.required("author", faults).and_then(|node| line(node, "author", 120, faults));
-    let license = map.required("license", faults).and_then(|node| line(node, "license", 80, faults));
+    let title = map.required("title", faults).and_then(|node| line(node, "title", MAX_TITLE, faults));
+    let description =
+        map.required("description", faults).and_then(|node| line(node, "description", MAX_DESCRIPTION, faults));
+    let author = map.required("author", faults).and_then(|node| line(node, "author", MAX_AUTHOR, faults));
+    let license = map.required("license", faults).and_then(|node| line(node, "license", MAX_LICENSE, faults));
     let runtime = map.required("runtime", faults).and_then(|node| read_runtime(node, faults).map(|it| (node, it)));
     let tools = map.optional("tools").map_or_else(Vec::new, |node| read_tools(node, name.as_deref(), faults));
     let intents = map.optional("intents").map_or_else(Vec::new, |node| read_intents(node, &tools, faults));
@@ -258,13 +282,18 @@ fn read_manifest(root: &Node, faults: &mut Faults) -> Option<Manifest> {
     })
 }
 
-fn read_skill_name(node: &Node, faults: &mut Faults) -> Option<String> {
-    let name = text(node, "name", faults)?;
-    let shaped = (2..=40).contains(&name.len())
+/// Whether a text is the name of a skill: `[a-z0-9-]{2,40}`, with a letter or digit at both ends.
+#[must_use]
+pub fn is_skill_name(name: &str) -> bool {
+    (2..=40).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         && !name.starts_with('-')
-        && !name.ends_with('-');
-    if !shaped {
+        && !name.ends_with('-')
+}
+
+fn read_skill_name(node: &Node, faults: &mut Faults) -> Option<String> {
+    let name = text(node, "name", faults)?;
+    if !is_skill_name(name) {
         faults.add(
             node.place,
             Rule::Name,
@@ -399,9 +428,10 @@ fn read_tools(node: &Node, skill: Option<&str>, faults: &mut Faults) -> Vec<Tool
     let mut tools: Vec<Tool> = Vec::new();
     for item in list(node, "tools", MAX_TOOLS, faults) {
         let Some(map) = Mapping::of(item, "a tool", faults) else { continue };
-        map.refuse_unknown(&["name", "description", "parameters", "effect"], faults);
+        map.refuse_unknown(&known(TOOL_KEYS), faults);
         let name = map.required("name", faults).and_then(|node| read_tool_name(node, skill, &tools, faults));
-        let description = map.required("description", faults).and_then(|node| line(node, "description", 400, faults));
+        let description =
+            map.required("description", faults).and_then(|node| line(node, "description", MAX_DESCRIPTION, faults));
         let parameters = match map.optional("parameters") {
             Some(node) => parameters::read(node, faults),
             None => Some(Schema { description: None, shape: Shape::Object { properties: Vec::new() } }),
@@ -463,7 +493,7 @@ fn read_intents(node: &Node, tools: &[Tool], faults: &mut Faults) -> Vec<IntentD
     let mut intents = Vec::new();
     for item in list(node, "intents", MAX_TOOLS, faults) {
         let Some(map) = Mapping::of(item, "an intent", faults) else { continue };
-        map.refuse_unknown(&["tool", "say"], faults);
+        map.refuse_unknown(&known(INTENT_KEYS), faults);
         let mut tool = None;
         if let Some(tool_node) = map.required("tool", faults)
             && let Some(name) = text(tool_node, "tool", faults)
@@ -481,7 +511,7 @@ fn read_intents(node: &Node, tools: &[Tool], faults: &mut Faults) -> Vec<IntentD
         let Some(say_node) = map.required("say", faults) else { continue };
         let mut say = Vec::new();
         for template in list(say_node, "say", MAX_TEMPLATES, faults) {
-            let Some(words) = line(template, "template", 300, faults) else { continue };
+            let Some(words) = line(template, "template", MAX_TEMPLATE, faults) else { continue };
             if let Some(tool) = tool {
                 check_template(template.place, tool, &words, faults);
             }
@@ -565,10 +595,12 @@ fn read_permissions(node: &Node, faults: &mut Faults) -> Vec<Requested> {
             );
             continue;
         }
-        let known =
-            ["use", "reason"].into_iter().chain(permission.scope_keys().iter().map(|key| key.name)).collect::<Vec<_>>();
+        let known = known(PERMISSION_KEYS)
+            .into_iter()
+            .chain(permission.scope_keys().iter().map(|key| key.name))
+            .collect::<Vec<_>>();
         map.refuse_unknown(&known, faults);
-        let reason = map.required("reason", faults).and_then(|node| line(node, "reason", 120, faults));
+        let reason = map.required("reason", faults).and_then(|node| line(node, "reason", MAX_REASON, faults));
         let scope = read_scope(&map, permission, faults);
         if let Some(reason) = reason {
             permissions.push(Requested { permission, scope, reason });
@@ -595,13 +627,13 @@ fn read_scope(map: &Mapping<'_>, permission: Permission, faults: &mut Faults) ->
                 }
                 allowed.map(ScopeValue::Limit)
             }),
-            ScopeKind::Text => line(node, key.name, 200, faults).map(ScopeValue::Text),
+            ScopeKind::Text => line(node, key.name, MAX_SCOPE_TEXT, faults).map(ScopeValue::Text),
             ScopeKind::Flag => flag(node, key.name, faults).map(ScopeValue::Flag),
             ScopeKind::Texts => {
-                let texts = list(node, key.name, 64, faults)
+                let texts = list(node, key.name, MAX_SCOPE_TEXTS, faults)
                     .iter()
                     .filter_map(|item| {
-                        let text = line(item, key.name, 200, faults)?;
+                        let text = line(item, key.name, MAX_SCOPE_TEXT, faults)?;
                         check_topic(permission, item, &text, faults);
                         Some(text)
                     })
@@ -634,17 +666,31 @@ fn check_topic(permission: Permission, node: &Node, topic: &str, faults: &mut Fa
 
 fn read_events(node: &Node, permissions: &[Requested], faults: &mut Faults) -> Vec<String> {
     let Some(map) = Mapping::of(node, "events", faults) else { return Vec::new() };
-    map.refuse_unknown(&["subscribe"], faults);
+    map.refuse_unknown(&known(EVENT_KEYS), faults);
     let Some(subscribe) = map.required("subscribe", faults) else { return Vec::new() };
     let mut events = Vec::new();
-    for item in list(subscribe, "subscribe", 64, faults) {
+    for item in list(subscribe, "subscribe", MAX_EVENTS, faults) {
         let Some(event) = text(item, "event", faults) else { continue };
-        if !EVENTS.contains(&event) {
+        let port = event.strip_prefix(crate::BUS_EVENT_PREFIX);
+        let hears = |port: &str| {
+            permissions.iter().any(|requested| {
+                requested.permission == Permission::BusSubscribe
+                    && requested.scope.texts("topics").iter().any(|topic| topic == port)
+            })
+        };
+        if port.is_none() && !EVENTS.contains(&event) {
             faults.add(
                 item.place,
                 Rule::Value,
                 format!("event `{}` is not known", printable(event)),
-                format!("use one of: {}", EVENTS.join(", ")),
+                format!("use one of: {}, or `bus.` and a topic of `bus:subscribe`", EVENTS.join(", ")),
+            );
+        } else if port.is_some_and(|port| !hears(port)) {
+            faults.add(
+                item.place,
+                Rule::Reference,
+                format!("`{}` is no topic of `bus:subscribe`", printable(event)),
+                "name the skill and its topic there, for example weather.changed",
             );
         } else if events.iter().any(|existing| existing == event) {
             faults.add(

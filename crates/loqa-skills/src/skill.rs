@@ -8,12 +8,15 @@ use crate::SkillError;
 use crate::blocks;
 use crate::control::{CallControl, Stopped};
 use crate::grants::code_digest;
+use crate::host::MAX_BUDGET;
 use crate::host_call::{HostFunction, NAMESPACE, Running};
 use crate::manifest::{self, Manifest};
 use crate::module::{self, MEMORY_PAGES};
+use crate::package::Pin;
 use crate::permission::Permission;
 use crate::watchdog::Watchdog;
 use extism::{CompiledPlugin, Function, PTR, Plugin, PluginBuilder, UserData, Val, Wasm};
+use loqa_audit::Status;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use std::collections::VecDeque;
@@ -68,6 +71,8 @@ pub struct SkillInfo {
     pub permissions: Vec<String>,
     /// Whether it runs.
     pub state: SkillState,
+    /// Whether it is loaded from the folder in which it is being written.
+    pub dev: bool,
 }
 
 impl SkillInfo {
@@ -87,6 +92,7 @@ impl SkillInfo {
                 .map(|requested| requested.permission.as_str().to_owned())
                 .collect(),
             state,
+            dev: false,
         }
     }
 }
@@ -112,8 +118,29 @@ pub(crate) enum CallError {
     Revoked(Permission),
     /// The skill could not begin in time, because an earlier call was still running.
     Queued,
+    /// The skill did not finish in its time; counts towards its suspension.
+    Overdue(String),
     /// The skill broke; counts towards its suspension.
     Fault(String),
+}
+
+impl CallError {
+    /// How the audit calls it.
+    pub(crate) const fn status(&self) -> Status {
+        match self {
+            Self::Busy => Status::Error,
+            Self::Cancelled | Self::Revoked(_) => Status::Cancelled,
+            Self::Queued | Self::Overdue(_) => Status::Timeout,
+            Self::Fault(_) => Status::Trap,
+        }
+    }
+}
+
+/// The wall time that a call gets: `voice`, or more for a skill that waits for others.
+pub(crate) fn budget(manifest: &Manifest, voice: Duration) -> Duration {
+    let waits = [Permission::HttpCall, Permission::LlmComplete];
+    let is_slow = waits.into_iter().any(|permission| manifest.requested(permission).is_some());
+    if is_slow { MAX_BUDGET.max(voice) } else { voice }
 }
 
 pub(crate) struct Skill {
@@ -123,6 +150,8 @@ pub(crate) struct Skill {
     pub(crate) code_digest: String,
     /// Whether it comes with Loqa, so that its words are as trusted as the hub's own.
     pub(crate) is_bundled: bool,
+    /// Whether it is loaded from the folder in which it is being written.
+    pub(crate) is_dev: bool,
     compiled: CompiledPlugin,
     /// The invocation that the host functions act for.
     running: Arc<Mutex<Option<Running>>>,
@@ -141,9 +170,11 @@ struct Slot {
 
 impl Skill {
     /// Reads, checks and compiles the skill in `folder`. Each file is read once; what was hashed is what runs.
-    pub(crate) fn load(folder: &Path) -> Result<Self, SkillError> {
+    /// With a pin, other bytes than those are refused before anything is made of them.
+    pub(crate) fn load(folder: &Path, pin: Option<&Pin>) -> Result<Self, SkillError> {
         let manifest_path = folder.join(manifest::FILE_NAME);
         let manifest_bytes = read_bounded(&manifest_path, manifest::MAX_BYTES)?;
+        check_pin(&manifest_path, &manifest_bytes, pin.map(|pin| pin.manifest_sha256.as_str()))?;
         let manifest = Manifest::parse(&manifest_path, &manifest_bytes)?;
         let module_path = folder.join(&manifest.module);
         if manifest.runtime != manifest::Runtime::Wasm {
@@ -151,16 +182,10 @@ impl Skill {
             return Err(SkillError::Module { skill: manifest.name, path: module_path, reason });
         }
         let bytes = read_bounded(&module_path, module::MAX_MODULE_BYTES)?;
+        check_pin(&module_path, &bytes, pin.map(|pin| pin.module_sha256.as_str()))?;
         let refused =
             |reason: String| SkillError::Module { skill: manifest.name.clone(), path: module_path.clone(), reason };
-        let mut exports = Vec::new();
-        if !manifest.tools.is_empty() {
-            exports.push(EXPORT_TOOL);
-        }
-        if !manifest.events.is_empty() {
-            exports.push(EXPORT_EVENT);
-        }
-        let facts = module::check(&bytes, &exports).map_err(refused)?;
+        let facts = module::check(&bytes, &exports(&manifest)).map_err(refused)?;
         let module_sha256 = hex::encode(Sha256::digest(&bytes));
         let code_digest = code_digest(&manifest_bytes, &bytes);
         let running = Arc::new(Mutex::new(None));
@@ -181,6 +206,7 @@ impl Skill {
             module_sha256,
             code_digest,
             is_bundled: false,
+            is_dev: false,
             compiled,
             running,
             slot: Mutex::new(Slot { is_taken: false, instance: Some((instance, 0)) }),
@@ -193,7 +219,7 @@ impl Skill {
 
     pub(crate) fn info(&self) -> SkillInfo {
         let state = if self.is_suspended() { SkillState::Suspended } else { SkillState::Enabled };
-        SkillInfo::of(&self.manifest, &self.module_sha256, state)
+        SkillInfo { dev: self.is_dev, ..SkillInfo::of(&self.manifest, &self.module_sha256, state) }
     }
 
     pub(crate) fn is_suspended(&self) -> bool {
@@ -244,7 +270,7 @@ impl Skill {
                 Err(match stopped {
                     Stopped::Cancelled => CallError::Cancelled,
                     Stopped::Revoked(permission) => CallError::Revoked(permission),
-                    Stopped::Deadline => CallError::Fault(format!("did not finish within {} ms", budget.as_millis())),
+                    Stopped::Deadline => CallError::Overdue(format!("did not finish within {} ms", budget.as_millis())),
                 })
             }
             (None, Ok(Ok(()))) => {
@@ -331,6 +357,34 @@ fn describe(error: &extism::Error) -> String {
         "plugin ran out of fuel" | "all fuel consumed by WebAssembly" => "computed for too long".to_owned(),
         _ => format!("broke: {line}"),
     }
+}
+
+/// What a module with this manifest must export.
+pub(crate) fn exports(manifest: &Manifest) -> Vec<&'static str> {
+    let tool = (!manifest.tools.is_empty()).then_some(EXPORT_TOOL);
+    let event = (!manifest.events.is_empty()).then_some(EXPORT_EVENT);
+    tool.into_iter().chain(event).collect()
+}
+
+/// What was read is what the user agreed to.
+fn check_pin(path: &Path, bytes: &[u8], sha256: Option<&str>) -> Result<(), SkillError> {
+    match sha256 {
+        Some(sha256) if hex::encode(Sha256::digest(bytes)) != sha256 => {
+            Err(SkillError::Changed { path: path.to_owned() })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The manifest of the skill in `folder`, and what its grants bind to, see [`code_digest`].
+/// Nothing is compiled.
+pub fn identify(folder: &Path) -> Result<(Manifest, String), SkillError> {
+    let manifest_path = folder.join(manifest::FILE_NAME);
+    let manifest_bytes = read_bounded(&manifest_path, manifest::MAX_BYTES)?;
+    let manifest = Manifest::parse(&manifest_path, &manifest_bytes)?;
+    let module = read_bounded(&folder.join(&manifest.module), module::MAX_MODULE_BYTES)?;
+    let digest = code_digest(&manifest_bytes, &module);
+    Ok((manifest, digest))
 }
 
 /// Reads a regular file; a link could lead out of the skill's folder.

@@ -41,6 +41,15 @@ const MIGRATIONS: &[&str] = &[
     CREATE INDEX timer_due ON timer (due_ms) WHERE firing = 0;
 ",
     crate::grants::store::MIGRATION,
+    "
+    -- Tokens of the language model that a skill has used, by day since the Unix epoch.
+    CREATE TABLE llm_use (
+        skill TEXT NOT NULL,
+        day INTEGER NOT NULL,
+        tokens INTEGER NOT NULL,
+        PRIMARY KEY (skill, day)
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// Why the store cannot be used.
@@ -97,6 +106,18 @@ impl Store {
         Ok(Self { connection: Mutex::new(connection) })
     }
 
+    /// Copies the store of one data folder to another one, which is empty.
+    pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), StoreError> {
+        let file = from.join(FILE_NAME);
+        if !file.is_file() {
+            return Ok(());
+        }
+        let from = Connection::open_with_flags(file, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let mut to = open_connection(to)?;
+        rusqlite::backup::Backup::new(&from, &mut to)?.run_to_completion(1_000, Duration::ZERO, None)?;
+        Ok(())
+    }
+
     fn lock(&self) -> MutexGuard<'_, Connection> {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -150,6 +171,39 @@ impl Store {
         let mut statement = connection.prepare_cached("SELECT label FROM stored_taint WHERE skill = ?1")?;
         let labels = statement.query_map([skill], |row| row.get::<_, String>(0))?;
         labels.map(|label| Ok(Label::from_text(&label?))).collect()
+    }
+
+    /// Erases everything that one skill has kept.
+    pub(crate) fn forget(&self, skill: &str) -> Result<(), StoreError> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute("DELETE FROM kv WHERE skill = ?1", [skill])?;
+        transaction.execute("DELETE FROM timer WHERE skill = ?1", [skill])?;
+        transaction.execute("DELETE FROM stored_taint WHERE skill = ?1", [skill])?;
+        transaction.execute("DELETE FROM llm_use WHERE skill = ?1", [skill])?;
+        Ok(transaction.commit()?)
+    }
+
+    /// Tokens of the language model that a skill has used on that day.
+    pub(crate) fn tokens_of_day(&self, skill: &str, day: i64) -> Result<u64, StoreError> {
+        let connection = self.lock();
+        let mut statement = connection.prepare_cached("SELECT tokens FROM llm_use WHERE skill = ?1 AND day = ?2")?;
+        let tokens = statement.query_row(params![skill, day], |row| row.get::<_, i64>(0)).optional()?;
+        Ok(u64::try_from(tokens.unwrap_or(0)).unwrap_or(0))
+    }
+
+    /// Adds to what a skill has used on that day, or gives back. Not part of a call's draft: what was
+    /// used was used, also when the call fails.
+    pub(crate) fn count_tokens(&self, skill: &str, day: i64, tokens: i64) -> Result<(), StoreError> {
+        let connection = self.lock();
+        connection.execute(
+            "INSERT INTO llm_use (skill, day, tokens) VALUES (?1, ?2, max(0, ?3))
+             ON CONFLICT DO UPDATE SET tokens = max(0, tokens + ?3)",
+            params![skill, day, tokens],
+        )?;
+        // A month is enough to look back on.
+        connection.execute("DELETE FROM llm_use WHERE day < ?1", [day - 31])?;
+        Ok(())
     }
 
     /// Writes everything that a call collected; `fired` is the timer whose event it handled.
@@ -359,6 +413,22 @@ mod tests {
     }
 
     #[test]
+    fn tokens_are_counted_by_skill_and_day_and_survive_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        store.count_tokens("s", 100, 700).unwrap();
+        store.count_tokens("s", 100, -200).unwrap();
+        store.count_tokens("s", 101, 5).unwrap();
+        store.count_tokens("s", 101, -50).unwrap();
+        drop(store);
+        let store = Store::open(dir.path()).unwrap();
+        assert_eq!([100, 101, 102].map(|day| store.tokens_of_day("s", day).unwrap()), [500, 0, 0]);
+        assert_eq!(store.tokens_of_day("other", 100).unwrap(), 0);
+        store.count_tokens("s", 140, 1).unwrap();
+        assert_eq!(store.tokens_of_day("s", 100).unwrap(), 0, "old days are forgotten");
+    }
+
+    #[test]
     fn a_due_timer_is_given_out_once_and_offered_again_after_a_crash() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
@@ -389,7 +459,7 @@ mod tests {
         drop(Store::open(dir.path()).unwrap());
         Connection::open(dir.path().join(FILE_NAME)).unwrap().pragma_update(None, "user_version", 99).unwrap();
         let Err(error) = Store::open(dir.path()) else { panic!("version 99 must be refused") };
-        assert_eq!(error.to_string(), "`skills.db` has version 99, this program knows up to 2; update Loqa");
+        assert_eq!(error.to_string(), "`skills.db` has version 99, this program knows up to 3; update Loqa");
     }
 
     #[cfg(unix)]

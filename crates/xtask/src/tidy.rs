@@ -32,6 +32,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "loqa-audit",
             "loqa-audio",
             "loqa-hub",
+            "loqa-wasm",
         ],
     ),
     ("smart-home", &["loqa-protocol", "loqa-bus", "loqa-telemetry"]),
@@ -39,7 +40,8 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     // Reads the spoken times that its small model copies; the reading is pure code of loqa-turn.
     ("loqa-llm", &["loqa-protocol", "loqa-turn", "loqa-telemetry", "loqa-engine"]),
     ("loqa-tts", &["loqa-protocol", "loqa-telemetry", "loqa-engine"]),
-    ("xtask", &[]),
+    ("loqa-wasm", &[]),
+    ("xtask", &["loqa-wasm"]),
 ];
 
 /// Tests of the whole may use every part; nothing may use them.

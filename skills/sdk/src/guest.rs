@@ -38,6 +38,12 @@ imports! {
     "timer_set" => host_timer_set,
     "timer_cancel" => host_timer_cancel,
     "timer_list" => host_timer_list,
+    "http" => host_http,
+    "secret" => host_secret,
+    "transcript" => host_transcript,
+    "event_store" => host_event_store,
+    "llm" => host_llm,
+    "device" => host_device,
 }
 
 /// The host that runs this module.

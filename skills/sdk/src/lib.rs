@@ -36,7 +36,10 @@ mod loqa;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 
-pub use loqa::{Host, HostError, Level, Loqa, Timer, TimerElapsed};
+pub use loqa::{
+    Completion, EFFECT_CODES, Host, HostError, HttpAnswer, HttpRequest, Level, Loqa, Message, Published, Timer,
+    TimerElapsed,
+};
 #[doc(hidden)]
 pub use serde_json;
 
@@ -113,21 +116,31 @@ pub struct Skill {
 impl Skill {
     /// Calls a tool.
     pub fn call(&self, host: &mut dyn Host, tool: &str, arguments: Value) -> Result<Reply, SkillError> {
+        self.call_with(&mut Loqa::new(host), tool, arguments)
+    }
+
+    /// Calls a tool of a skill that is told more about its manifest, see [`Loqa::with_urls`].
+    pub fn call_with(&self, loqa: &mut Loqa<'_>, tool: &str, arguments: Value) -> Result<Reply, SkillError> {
         let (_, function) = self
             .tools
             .iter()
             .find(|(name, _)| *name == tool)
             .ok_or_else(|| SkillError::Failed(format!("the manifest offers `{tool}`, the module does not")))?;
-        function(&mut Loqa::new(host), arguments)
+        function(loqa, arguments)
     }
 
     /// Delivers an event.
     pub fn deliver(&self, host: &mut dyn Host, event: &str, data: Value) -> Result<Option<Reply>, SkillError> {
+        self.deliver_with(&mut Loqa::new(host), event, data)
+    }
+
+    /// The same, see [`Self::call_with`].
+    pub fn deliver_with(&self, loqa: &mut Loqa<'_>, event: &str, data: Value) -> Result<Option<Reply>, SkillError> {
         let (_, function) =
             self.events.iter().find(|(name, _)| *name == event).ok_or_else(|| {
                 SkillError::Failed(format!("the manifest subscribes to `{event}`, the module does not"))
             })?;
-        function(&mut Loqa::new(host), data)
+        function(loqa, data)
     }
 
     /// Answers the host's `{"tool", "arguments"}`.
@@ -137,12 +150,12 @@ impl Skill {
         struct Input {
             tool: String,
             arguments: Value,
+            #[serde(default)]
+            urls: Vec<String>,
         }
-        answer(
-            serde_json::from_slice(input)
-                .map_err(unreadable)
-                .and_then(|Input { tool, arguments }| self.call(host, &tool, arguments)),
-        )
+        answer(serde_json::from_slice(input).map_err(unreadable).and_then(|Input { tool, arguments, urls }| {
+            self.call_with(&mut Loqa::with_urls(host, urls), &tool, arguments)
+        }))
     }
 
     /// Answers the host's `{"event", "data"}`.
@@ -152,11 +165,13 @@ impl Skill {
         struct Input {
             event: String,
             data: Value,
+            #[serde(default)]
+            urls: Vec<String>,
         }
         answer(
-            serde_json::from_slice(input)
-                .map_err(unreadable)
-                .and_then(|Input { event, data }| self.deliver(host, &event, data)),
+            serde_json::from_slice(input).map_err(unreadable).and_then(|Input { event, data, urls }| {
+                self.deliver_with(&mut Loqa::with_urls(host, urls), &event, data)
+            }),
         )
     }
 }
@@ -227,6 +242,12 @@ mod tests {
         Ok(Reply::say(format!("{}", number.value * 2)).with_data(number.value))
     }
 
+    fn where_to(loqa: &mut Loqa<'_>, _: Value) -> Result<Reply, SkillError> {
+        let urls = loqa.urls().to_vec();
+        let answer = loqa.http(&HttpRequest::get(urls.join("")).header("accept", "text/plain"))?;
+        Ok(Reply::say(answer.body))
+    }
+
     fn quiet(_: &mut Loqa<'_>, _: Value) -> Result<Option<Reply>, SkillError> {
         Ok(None)
     }
@@ -237,7 +258,7 @@ mod tests {
     }
 
     skill! {
-        tools { "math.double" => double }
+        tools { "math.double" => double, "math.where" => where_to }
         events { "test.quiet" => quiet }
     }
 
@@ -260,5 +281,33 @@ mod tests {
         assert!(tool("nonsense").starts_with(r#"{"error":{"code":"failed""#));
         let event = SKILL.answer_event(&mut testing::TestHost::default(), br#"{"event":"test.quiet","data":1}"#);
         assert_eq!(event, br#"{"ok":null}"#);
+    }
+
+    #[test]
+    fn a_skill_calls_the_address_of_its_manifest_and_learns_why_it_cannot() {
+        let mut host = testing::TestHost::default();
+        host.answer("http", json!({ "status": 200, "headers": {}, "body": "hello", "url": "https://a.test/" }));
+        let input = br#"{"tool":"math.where","arguments":{},"urls":["https://a.test/"]}"#;
+        let said = |answer: Vec<u8>| String::from_utf8(answer).expect("JSON is UTF-8");
+        assert_eq!(said(SKILL.answer_tool(&mut host, input)), r#"{"ok":{"data":null,"say":"hello"}}"#);
+        assert_eq!(host.effects[0].1["url"], "https://a.test/");
+        assert_eq!(host.effects[0].1["headers"]["accept"], "text/plain");
+        host.fail("http", "timeout");
+        assert!(said(SKILL.answer_tool(&mut host, input)).starts_with(r#"{"error":{"code":"failed""#));
+        host.deny("http");
+        assert!(said(SKILL.answer_tool(&mut host, input)).starts_with(r#"{"error":{"code":"denied""#));
+    }
+
+    #[test]
+    fn codes_tell_denials_from_what_did_not_work() {
+        let error = |code: &str| HostError { code: code.to_owned(), message: String::new() };
+        for code in ["not_declared", "not_granted", "out_of_scope", "rate_exceeded", "unanswered", "policy"] {
+            assert!(error(code).is_denied(), "{code}");
+        }
+        for code in EFFECT_CODES.iter().chain(&["bad_arguments", "storage", "dry_run"]) {
+            assert!(!error(code).is_denied(), "{code}");
+        }
+        assert!(error("timeout").is_offline() && error("unreachable").is_offline());
+        assert!(!error("not_granted").is_offline());
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::loqa::{Host, HostError};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A stand-in for the host.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +19,8 @@ pub struct TestHost {
     /// What was said, announced, shown and published, in order: function and arguments.
     pub effects: Vec<(String, Value)>,
     denied: BTreeSet<String>,
+    /// Answers of functions that reach others, in order.
+    answers: BTreeMap<String, VecDeque<Result<Value, String>>>,
 }
 
 impl TestHost {
@@ -31,6 +33,17 @@ impl TestHost {
     /// Refuses a host function from here on, as if its permission was missing.
     pub fn deny(&mut self, function: &str) {
         self.denied.insert(function.to_owned());
+    }
+
+    /// Answers the next call of a function that reaches others: `http`, `secret`, `transcript`,
+    /// `event_store`, `llm`, `device`.
+    pub fn answer(&mut self, function: &str, value: Value) {
+        self.answers.entry(function.to_owned()).or_default().push_back(Ok(value));
+    }
+
+    /// Lets the next call of such a function fail with a code, for example `unreachable`.
+    pub fn fail(&mut self, function: &str, code: &str) {
+        self.answers.entry(function.to_owned()).or_default().push_back(Err(code.to_owned()));
     }
 
     /// Moves the clock to the earliest timer that is due within `ms` and takes it out; the
@@ -91,6 +104,14 @@ impl Host for TestHost {
                     .into_iter()
                     .map(|(id, (due_ms, data))| json!({ "id": id, "due_in_ms": due_ms - self.now_ms, "data": data }))
                     .collect()
+            }
+            "http" | "secret" | "transcript" | "event_store" | "llm" | "device" => {
+                self.effects.push((function.to_owned(), arguments));
+                let answer = self.answers.get_mut(function).and_then(VecDeque::pop_front);
+                // Nobody answers in a test that has not said who does.
+                return answer
+                    .unwrap_or_else(|| Err("unavailable".to_owned()))
+                    .map_err(|code| HostError { message: format!("`{function}` fails in this test"), code });
             }
             other => {
                 return Err(HostError {

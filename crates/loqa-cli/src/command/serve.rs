@@ -13,12 +13,24 @@ pub struct Serve {
     /// Do not open a sound device for announcements.
     #[arg(long)]
     silent: bool,
+    /// Load a skill from the folder in which it is being written, and again whenever its
+    /// files change; it gets what its manifest asks for. May be repeated.
+    #[arg(long = "dev-skill", value_name = "DIR")]
+    dev_skill: Vec<std::path::PathBuf>,
 }
 
 impl Serve {
     /// Runs the command.
-    pub async fn run(self, session: Session) -> anyhow::Result<ExitCode> {
+    pub async fn run(self, mut session: Session) -> anyhow::Result<ExitCode> {
         let began = Instant::now();
+        if !self.dev_skill.is_empty() {
+            let mut folders = session.config.list("skills.dev");
+            folders.extend(self.dev_skill.iter().map(|folder| folder.to_string_lossy().into_owned()));
+            session.config.set("skills.dev", &folders.join(","))?;
+        }
+        for folder in session.config.list("skills.dev") {
+            eprintln!("loqa: DEVELOPMENT MODE: the skill in `{folder}` is loaded anew whenever its files change");
+        }
         let announce_to: Option<loqa_hub::SinkFactory> =
             (!self.silent).then(|| -> loqa_hub::SinkFactory { Arc::new(sound::speaker_or_memory) });
         let hub = Hub::start(&session.config, &session.paths, announce_to).await?;

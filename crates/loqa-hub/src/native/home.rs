@@ -48,10 +48,7 @@ pub fn gateway(config: &Config, data: &Path) -> anyhow::Result<Option<Gateway>> 
         tracing::warn!(%listen, "the MQTT gateway listens beyond this machine, without encryption");
     }
     let bridge_password = random_password();
-    let users = vec![
-        (MQTT_USER.to_owned(), device_password(data)?),
-        (BRIDGE_USER.to_owned(), bridge_password.clone()),
-    ];
+    let users = vec![(MQTT_USER.to_owned(), device_password(data)?), (BRIDGE_USER.to_owned(), bridge_password.clone())];
     // Of the server's minor version: an older one cannot read what a newer one wrote.
     let store_dir = data.join("nats").join("2.15");
     Ok(Some(Gateway { gateway: MqttGateway { listen, store_dir, users }, bridge_password }))

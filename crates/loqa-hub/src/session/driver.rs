@@ -18,7 +18,7 @@ use loqa_protocol::{
     ErrorCode, Failure, Hop, SessionId, TimedEvent, ToolCall, ToolOutcome, ToolSpec, TurnClass, TurnEvent, TurnId,
     WorkId,
 };
-use loqa_skills::{Invocation, SkillHost, Taint};
+use loqa_skills::{Invocation, Said, SkillHost, Taint};
 use loqa_turn::intent::IntentIndex;
 use loqa_turn::state::{Action, Input, Start, Turn, TurnSettings};
 use std::collections::{BTreeSet, VecDeque};
@@ -521,10 +521,17 @@ impl Driver<'_> {
             turn: self.report.turn.clone(),
             call,
             taint: self.taint.of_call().clone(),
-            budget: self.context.voice.skill_budget,
+            said: Said {
+                utterance: self.report.transcript.clone(),
+                history: self.session.history.iter().map(|remembered| remembered.message.clone()).collect(),
+                taint: self.taint.with_history(&self.session.history),
+            },
+            budget: Duration::ZERO,
             cancel,
         };
         let skills = self.context.skills.clone();
+        let budget = skills.budget(&invocation.call.name, self.context.voice.skill_budget);
+        let invocation = Invocation { budget, ..invocation };
         let results = self.tool_sender.clone();
         let span = tracing::info_span!("skill", tool = %invocation.call.name);
         tokio::task::spawn_blocking(move || {

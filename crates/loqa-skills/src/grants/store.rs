@@ -155,6 +155,10 @@ impl GrantStore {
         Ok(())
     }
 
+    pub(crate) fn keep_clock(&mut self, clock: Reading) -> Result<(), StoreError> {
+        write_clock(&self.connection, clock)
+    }
+
     pub(crate) fn note_use(&mut self, id: &str, now_ms: i64, clock: Reading) -> Result<(), StoreError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction

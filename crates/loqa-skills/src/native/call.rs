@@ -4,13 +4,11 @@
 use super::{NativeFault, NativeSkill};
 use crate::Invocation;
 use crate::authorize::{Authorized, Reach, Request, Usage};
-use crate::blocks::Blocks;
 use crate::control::{CallControl, Stopped};
-use crate::host::{MAX_BUDGET, MAX_SAY_CHARS, SkillHost, failure};
+use crate::host::{MAX_BUDGET, MAX_SAY_CHARS, Said, SkillHost, failure};
 use crate::host_call::{HostFunction, MAX_HOST_CALLS, MAX_MESSAGE_BYTES, Running};
 use crate::permission::Permission;
 use crate::skill::DEFAULT_BUDGET;
-use crate::store::Draft;
 use crate::taint::{Label, Taint};
 use loqa_audit::{Outcome, Status};
 use loqa_protocol::id::CallId;
@@ -196,19 +194,8 @@ impl SkillHost {
         taint: Taint,
         control: CallControl,
     ) -> Running {
-        Running {
-            shared: Arc::clone(&self.shared),
-            manifest: Arc::clone(&skill.manifest),
-            actor: self.native_actor(skill, turn, control),
-            taint,
-            now_ms: self.shared.clock.wall_ms(),
-            draft: Draft::default(),
-            blocks: Blocks::new(Vec::new()),
-            n_calls: 0,
-            log_bytes: 0,
-            was_denied: false,
-            fault: None,
-        }
+        let actor = self.native_actor(skill, turn, control);
+        self.running(Arc::clone(&skill.manifest), actor, taint, Said::default(), Vec::new(), 0)
     }
 
     fn keep(&self, name: &str, running: &mut Running) -> Result<(), Failure> {

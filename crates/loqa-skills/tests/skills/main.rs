@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod manifest;
+mod matrix;
 mod permissions;
 mod runaway;
 mod support;

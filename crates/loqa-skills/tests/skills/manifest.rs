@@ -424,7 +424,7 @@ fn permissions_and_events_are_checked() {
         "[timer.elapsed]",
         "[timer.elapsed, door.opened]",
         expect![[r#"
-        skill.yaml:30:30: value: event `door.opened` is not known; use one of: timer.elapsed
+        skill.yaml:30:30: value: event `door.opened` is not known; use one of: timer.elapsed, or `bus.` and a topic of `bus:subscribe`
     "#]],
     );
 }
@@ -517,7 +517,7 @@ fn all_faults_of_a_manifest_come_at_once() {
         skill.yaml:22:13: value: effect `nice` is not known; write read, safe or sensitive
         skill.yaml:24:11: reference: no valid tool `kettle.boil` is declared; name a tool from `tools`
         skill.yaml:28:28: value: `max` of `timer:set` is 0; write a number from 1 to 100
-        skill.yaml:31:15: value: event `rain` is not known; use one of: timer.elapsed
+        skill.yaml:31:15: value: event `rain` is not known; use one of: timer.elapsed, or `bus.` and a topic of `bus:subscribe`
     "#]].assert_eq(&faults(&text));
 }
 

@@ -1,8 +1,9 @@
 //! Every host function in every state of its permission, through a real module.
 
 use crate::support::{Bench, escaped, manifest, module};
+use loqa_protocol::ErrorCode;
 use loqa_skills::authorize::Reach;
-use loqa_skills::{HostFunction, Permission};
+use loqa_skills::{HostFunction, Permission, Scope};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -22,6 +23,14 @@ fn row(function: HostFunction) -> (&'static str, Option<&'static str>) {
         HostFunction::TimerSet => (r#"{"id":"t","due_in_ms":5,"data":null}"#, None),
         HostFunction::TimerCancel => (r#"{"id":"t"}"#, None),
         HostFunction::TimerList => ("{}", None),
+        HostFunction::Http => (r#"{"method":"GET","url":"https://a.test/x"}"#, Some("test calls GET https://a.test/x")),
+        HostFunction::Secret => (r#"{"name":"key","origin":"https://a.test"}"#, None),
+        HostFunction::Transcript => (r#"{"level":"utterance"}"#, None),
+        HostFunction::EventStore => (r#"{"level":"own"}"#, Some("test reads Own events")),
+        HostFunction::Llm => (r#"{"prompt":"hello"}"#, Some("test asks hello")),
+        HostFunction::Device => {
+            (r#"{"operation":"turn_on","entity":"light.kitchen"}"#, Some("test orders turn_on light.kitchen"))
+        }
     }
 }
 
@@ -35,7 +44,15 @@ fn caller(function: HostFunction, arguments: &str) -> String {
 }
 
 fn request(function: HostFunction) -> String {
-    let scope = if function == HostFunction::Publish { "topics: [a], " } else { "" };
+    let scope = match function.permission() {
+        Permission::BusPublish => "topics: [a], ",
+        Permission::HttpCall => r#"urls: ["https://a.test/"], methods: [GET], "#,
+        Permission::SecretUse => r#"name: key, origin: "https://a.test", "#,
+        Permission::TranscriptRead => "level: utterance, ",
+        Permission::EventStoreRead => "level: own, ",
+        Permission::DeviceControl => "domains: [light], entities: [light.kitchen], ",
+        _ => "",
+    };
     format!("{{ use: {}, {scope}reason: for tests }}", function.permission())
 }
 
@@ -110,16 +127,66 @@ fn twice() -> String {
     )
 }
 
+/// Shows a notification, then publishes.
+fn notify_then_publish() -> String {
+    module(
+        r#"(import "loqa:host/v1" "notify" (func $notify (param i64) (result i64)))
+           (import "loqa:host/v1" "publish" (func $publish (param i64) (result i64)))"#,
+        r#"(data (i32.const 0) "{\"text\":\"hello\"}") (data (i32.const 100) "{\"topic\":\"a\",\"data\":1}")"#,
+        "(drop (call $notify (call $copy (i32.const 0) (i32.const 16))))
+         (drop (call $publish (call $copy (i32.const 100) (i32.const 22))))",
+    )
+}
+
 #[test]
-fn a_revocation_reaches_the_running_call() {
+fn a_revocation_reaches_the_next_host_call_of_a_running_call() {
+    let bench = Bench::new();
+    let permissions = [
+        "{ use: notify:show, reason: for tests }".to_owned(),
+        "{ use: bus:publish, topics: [a], reason: for tests }".to_owned(),
+    ];
+    let folder = bench.write_skill(&manifest(&permissions), &notify_then_publish());
+    bench.host.load(&folder).unwrap();
+    let host = Arc::clone(&bench.host);
+    // Granted again at once: what was taken away is gone for the rest of this call.
+    bench.effects.interrupt_with(move || {
+        host.revoke("test", Permission::BusPublish);
+        host.grant("test", Permission::BusPublish, Scope::default());
+    });
+    bench.call("test.run", json!({})).unwrap();
+    assert_eq!(bench.decisions.take(), ["notify notify:show granted", "publish bus:publish not_granted"]);
+    assert_eq!(bench.effects.take(), ["test notifies hello"]);
+    bench.call("test.run", json!({})).unwrap();
+    assert_eq!(bench.decisions.take(), ["notify notify:show granted", "publish bus:publish granted"]);
+}
+
+#[test]
+fn a_revocation_ends_a_call_that_is_using_the_permission() {
     let bench = Bench::new();
     let permissions = ["{ use: notify:show, reason: for tests }".to_owned()];
     bench.host.load(&bench.write_skill(&manifest(&permissions), &twice())).unwrap();
     let host = Arc::clone(&bench.host);
     bench.effects.interrupt_with(move || host.revoke("test", Permission::NotifyShow));
+    let failure = bench.call("test.run", json!({})).unwrap_err();
+    assert_eq!(failure.code, ErrorCode::PermissionDenied, "{failure}");
+    assert_eq!(bench.effects.take(), ["test notifies hello"], "what had begun is all that happened");
+}
+
+#[test]
+fn what_was_revoked_stays_revoked_when_the_same_code_is_loaded_again() {
+    let bench = Bench::new();
+    let permissions = ["{ use: notify:show, reason: for tests }".to_owned()];
+    let folder = bench.write_skill(&manifest(&permissions), &twice());
+    bench.host.load(&folder).unwrap();
+    bench.host.revoke("test", Permission::NotifyShow);
+    bench.host.load(&folder).unwrap();
     bench.call("test.run", json!({})).unwrap();
-    assert_eq!(bench.decisions.take(), ["notify notify:show granted", "notify notify:show not_granted"]);
-    assert_eq!(bench.effects.take(), ["test notifies hello"]);
+    assert_eq!(bench.decisions.take()[0], "notify notify:show not_granted");
+    // A bundled skill's next version is other code; what the person took away stays away.
+    let folder = bench.write_skill(&manifest(&permissions).replace("1.0.0", "1.0.1"), &twice());
+    bench.host.load(&folder).unwrap();
+    bench.call("test.run", json!({})).unwrap();
+    assert_eq!(bench.decisions.take()[0], "notify notify:show not_granted");
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn memory_ends_at_its_limit() {
     let blocks = "(loop $l (drop (call $alloc (i64.const 1000000))) (br $l))";
     assert_eq!(
         fault(&module("", "", blocks), 10_000),
-        "skill `test` holds more than 1048576 bytes or 256 blocks for the host"
+        "skill `test` holds more than 4194304 bytes or 256 blocks for the host"
     );
 }
 

@@ -1,0 +1,8 @@
+//! Any text as a template and something that was said.
+#![no_main]
+
+#[path = "../../crates/loqa-skills/tests/packages/entries.rs"]
+#[allow(dead_code, reason = "each target uses one entry")]
+mod entries;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| entries::template(bytes));
