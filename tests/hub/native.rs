@@ -400,7 +400,7 @@ impl Person {
 }
 
 impl Consent for Person {
-    fn ask(&self, question: &Question, _: Duration, _: &AtomicBool) -> Answer {
+    fn ask(&self, question: &Question, _: Duration, _: &CallControl) -> Answer {
         let mut state = self.0.lock().unwrap();
         state.1.push(format!("{} {}", question.operation, question.target));
         state.0

@@ -6,5 +6,6 @@ mod manifest;
 mod matrix;
 mod permissions;
 mod runaway;
+mod sequences;
 mod support;
 mod timer;
