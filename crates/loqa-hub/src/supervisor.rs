@@ -64,9 +64,8 @@ pub(crate) trait Charge: Send + Sync + 'static {
     fn next_identity(&self) -> String;
     /// Makes the identity and starts the program.
     fn begin(&self, identity: &str) -> impl Future<Output = anyhow::Result<Begun>> + Send;
-    /// Records a life that nobody ended: `died` where another follows, else `gave_up`.
-    /// The log has it in any case.
-    fn died(&self, _what: &'static str, _last_words: &str) {}
+    /// Keeps on record that it `died` or was given up (`gave_up`), and why.
+    fn record(&self, operation: &'static str, reason: &str);
     /// Clears up after a life, also after one that did not begin.
     fn ended(&self, identity: &str) -> impl Future<Output = ()> + Send;
 }
@@ -155,7 +154,7 @@ async fn keep_running<C: Charge>(charge: C, state: watch::Sender<EngineState>, m
         };
         if starts.len() >= BREAKER_STARTS {
             tracing::error!(name = charge.name(), reason, "{} died too often, not started again", C::KIND);
-            charge.died("gave_up", &reason);
+            charge.record("gave_up", &reason);
             state.send_replace(EngineState::Broken { reason });
             // The task stays, so that `stop` finds it, but does nothing more.
             asked(&mut stop).await;
@@ -163,7 +162,7 @@ async fn keep_running<C: Charge>(charge: C, state: watch::Sender<EngineState>, m
             return;
         }
         tracing::warn!(name = charge.name(), reason, "{} ended, starting it again", C::KIND);
-        charge.died("died", &reason);
+        charge.record("died", &reason);
         state.send_replace(EngineState::Backoff { starts: starts.len(), reason });
         // The first restart is immediate: a crash in mid-turn must cost little.
         let pause = if starts.len() <= 1 {

@@ -124,8 +124,8 @@ impl Charge for Engine {
         Ok(Begun { child, boot })
     }
 
-    fn died(&self, what: &'static str, last_words: &str) {
-        engine_restarted(&*self.journal, &self.spec.capability, what, last_words);
+    fn record(&self, operation: &'static str, reason: &str) {
+        engine_restarted(&*self.journal, &self.spec.capability, operation, reason);
     }
 
     async fn ended(&self, identity: &str) {

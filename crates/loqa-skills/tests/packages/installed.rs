@@ -74,7 +74,6 @@ impl Bench {
             call: ToolCall { name: tool.to_owned(), arguments: Map::new() },
             said: loqa_skills::Said::default(),
             taint: Taint::user(),
-            said: loqa_skills::Said::default(),
             budget: Duration::from_secs(10),
             cancel: Arc::new(AtomicBool::new(false)),
         })?;
