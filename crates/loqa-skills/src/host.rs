@@ -273,10 +273,13 @@ impl SkillHost {
         self.all().iter().flat_map(|skill| skill.manifest.tools.iter().map(crate::manifest::Tool::spec)).collect()
     }
 
-    /// The utterances of all skills.
+    /// The utterances of all skills, those of bundled ones first: of two that fit equally
+    /// well the first one counts, and a stranger's skill shall not take a bundled one's words.
     #[must_use]
     pub fn intents(&self) -> Vec<IntentDecl> {
-        self.all().iter().flat_map(|skill| skill.manifest.intents.clone()).collect()
+        let mut skills = self.all();
+        skills.sort_by_key(|skill| !skill.is_bundled);
+        skills.iter().flat_map(|skill| skill.manifest.intents.clone()).collect()
     }
 
     /// What is loaded.
