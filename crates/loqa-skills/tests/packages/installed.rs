@@ -215,6 +215,19 @@ fn a_bundled_skill_keeps_its_name() {
 }
 
 #[test]
+fn an_installed_skill_does_not_take_a_bundled_ones_words() {
+    let mut bench = Bench::new();
+    let folder = tempfile::tempdir().unwrap();
+    let says = |name: &str| format!("intents:\n  - {{ tool: {name}.run, say: [boil water] }}\n");
+    write_skill(folder.path(), "kettle", "1.0.0", &says("kettle"));
+    bench.shelf.load_bundled(&bench.host, folder.path()).unwrap();
+    bench.installed.install(&package("aaa", "1.0.0", &says("aaa"), None), 1).unwrap();
+    assert_eq!(bench.shelf.sync(&bench.host).unwrap(), []);
+    let tools: Vec<String> = bench.host.intents().into_iter().map(|intent| intent.tool).collect();
+    assert_eq!(tools, ["kettle.run", "aaa.run"], "the first one counts");
+}
+
+#[test]
 fn a_removed_skill_leaves_nothing_for_the_next_of_its_name() {
     let mut bench = Bench::new();
     bench.installed.install(&package("kettle", "1.0.0", NO_PERMISSIONS, None), 1).unwrap();
