@@ -9,6 +9,7 @@ mod crashes;
 mod devices;
 mod evaluation;
 mod installed_skills;
+mod permissions;
 mod remote_model;
 mod traces;
 mod turns;
