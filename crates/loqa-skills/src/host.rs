@@ -16,7 +16,7 @@ use crate::grants::{Grant, GrantError, Grantor, Grants, Lifetime, NewGrant};
 use crate::installed::InstallConsent;
 use crate::manifest::{Manifest, TIMER_ELAPSED, Tool};
 use crate::native::NativeSkill;
-use crate::permission::{Permission, Scope};
+use crate::permission::{Permission, Requested, Scope};
 use crate::secrets::Secrets;
 use crate::skill::{DEFAULT_BUDGET, EXPORT_EVENT, EXPORT_TOOL, Skill, SkillInfo};
 use crate::store::{Draft, Store};
@@ -196,6 +196,17 @@ impl SkillHost {
         let mut skill = Skill::load(folder, None)?;
         skill.is_bundled = true;
         self.take_in(skill, Some(Grantor::Bundled))
+    }
+
+    /// The same for a skill that comes with Loqa: what would leave the machine is not
+    /// granted by that, the person has to.
+    pub fn load_bundled(&self, folder: &Path) -> Result<SkillInfo, SkillError> {
+        let mut skill = Skill::load(folder, None)?;
+        skill.is_bundled = true;
+        let stays_here =
+            |requested: &Requested| !matches!(requested.permission, Permission::HttpCall | Permission::SecretUse);
+        self.grants().grant_at_install(&skill.manifest, &skill.code_digest, None, &stays_here, Grantor::Bundled)?;
+        self.take_in(skill, None)
     }
 
     /// The same with no grants but those that there are: the installer asked the person.

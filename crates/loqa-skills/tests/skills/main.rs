@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod dry_run;
+mod figures;
 mod manifest;
 mod matrix;
 mod permissions;
+mod rows;
 mod runaway;
 mod support;
 mod timer;
