@@ -3,11 +3,14 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
+mod audit;
 mod bad_input;
 mod crashes;
 mod devices;
 mod evaluation;
+mod home;
 mod installed_skills;
+mod native;
 mod remote_model;
 mod traces;
 mod turns;

@@ -90,10 +90,16 @@ words! {
         EngineRestart => "engine.restart",
         /// The configuration was changed.
         ConfigChange => "config.change",
+        /// A chain of rows began: the first start, or a new segment after a damage.
+        AuditStart => "audit.start",
         /// A checkpoint was signed.
         AuditCheckpoint => "audit.checkpoint",
         /// Old rows were removed.
         AuditPrune => "audit.prune",
+        /// Contents were made unreadable; their rows stay.
+        AuditErase => "audit.erase",
+        /// Rows that need no confirmation could not be written; says how many.
+        AuditGap => "audit.gap",
         /// The record was exported.
         AuditExport => "audit.export",
     }

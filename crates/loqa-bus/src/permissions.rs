@@ -54,6 +54,7 @@ impl Permissions {
                 subject::HUB_PROMPT.to_owned(),
                 subject::HUB_GRANT.to_owned(),
                 subject::HUB_SKILLS.to_owned(),
+                subject::HUB_AUDIT.to_owned(),
                 subject::HUB_NONCE.to_owned(),
                 "loqa.event.*".to_owned(),
             ],
@@ -107,6 +108,7 @@ impl Permissions {
                 subject::HUB_PROMPT,
                 subject::HUB_GRANT,
                 subject::HUB_SKILLS,
+                subject::HUB_AUDIT,
             ]
             .map(str::to_owned)
             .to_vec(),

@@ -1,6 +1,7 @@
 //! One module per command.
 
 pub mod ask;
+pub mod audit;
 pub mod bench;
 pub mod config;
 pub mod demo;

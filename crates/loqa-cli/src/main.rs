@@ -56,6 +56,11 @@ enum Command {
         #[command(subcommand)]
         action: command::skill::Action,
     },
+    /// Show and check the record of who did what, and of every byte that left.
+    Audit {
+        #[command(subcommand)]
+        action: command::audit::Action,
+    },
     /// Show the configuration.
     Config {
         #[command(subcommand)]
@@ -126,6 +131,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Nodes => command::nodes::run(&session).await,
             Command::Models { action } => command::models::run(&session, &action),
             Command::Skill { action } => command::skill::run(&session, action).await,
+            Command::Audit { action } => command::audit::run(&session, action).await,
             Command::Config { action } => command::config::run(&session, &action),
             Command::Doctor => command::doctor::run(&session).await,
             Command::Eval(eval) => eval.run(session).await,

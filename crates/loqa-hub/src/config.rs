@@ -235,6 +235,12 @@ pub const KEYS: &[Key] = &[
         doc: "What the recorder keeps: nothing, or the events of each turn (never audio).",
     },
     Key {
+        name: "audit.keep_days",
+        kind: Kind::Integer(0, 36_500),
+        default: "365",
+        doc: "Rows of the audit that are older than this many days are removed; 0 keeps them for ever.",
+    },
+    Key {
         name: "telemetry.log",
         kind: Kind::Text,
         default: "warn",

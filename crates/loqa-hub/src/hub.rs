@@ -1,6 +1,7 @@
 //! The running product: starts the bus, the engines and the skills, runs turns,
 //! announces what skills want said, and stops all of it again.
 
+use crate::audit::{self, Outside};
 use crate::config::Config;
 use crate::consent::{self, Prompts};
 use crate::effects::HubEffects;
@@ -16,8 +17,9 @@ use crate::sink::{AudioSink, SinkCommand, SinkEvent};
 use crate::skills::{self, HubSkills};
 use crate::supervisor::{EngineSpec, EngineState, Supervised};
 use anyhow::{Context as _, bail};
+use loqa_audit::{Audit, Journal};
 use loqa_bus::{Bus, BusServer, Permissions, RestartPolicy, ServerOptions};
-use loqa_protocol::client::{AskReply, AskRequest, NodeInfo, TurnReport};
+use loqa_protocol::client::{AskReply, AskRequest, AuditReply, AuditRequest, NodeInfo, TurnReport};
 use loqa_protocol::engine::EngineKind;
 use loqa_protocol::tts::TtsRequest;
 use loqa_protocol::{ErrorCode, Failure, Hop, SessionId, ToolOutcome, ToolSpec, TurnClass, TurnId, WorkId, subject};
@@ -50,6 +52,7 @@ struct Inner {
     timers_changed: Arc<Notify>,
     capabilities: Vec<String>,
     announcements: mpsc::Sender<String>,
+    audit: Arc<Audit>,
     /// Where sound goes that no caller takes: announcements, and answers that a client wants spoken.
     speakers: Option<SinkFactory>,
     /// What turns may use of the skills changes while the hub runs.
@@ -98,6 +101,10 @@ impl Hub {
     pub async fn start(config: &Config, paths: &Paths, announce_to: Option<SinkFactory>) -> anyhow::Result<Self> {
         paths.prepare()?;
         let lock = DataLock::take(&paths.data)?;
+        let audit = {
+            let (data, config) = (paths.data.clone(), config.clone());
+            tokio::task::spawn_blocking(move || audit::open(&data, &config)).await.context("open the audit")??
+        };
         let catalog = Catalog::load(&paths.models)?.with_downloads(&paths.data);
         let engine_specs = {
             let (config, paths) = (config.clone(), paths.clone());
@@ -109,8 +116,8 @@ impl Hub {
             let (announcements, announced) = mpsc::channel(32);
             let events = (config.text("privacy.keep") != "none").then(|| paths.data.join("loqa.db"));
             let effects = Arc::new(HubEffects::new(announcements.clone(), events));
-            let (opening, dev) = (Arc::clone(&effects), config.list("skills.dev"));
-            let opened = tokio::task::spawn_blocking(move || open_skills(&data, &folders, &dev, opening));
+            let (opening, dev, journal) = (Arc::clone(&effects), config.list("skills.dev"), Arc::clone(&audit));
+            let opened = tokio::task::spawn_blocking(move || open_skills(&data, &folders, &dev, opening, journal));
             (opened, announcements, announced, effects)
         };
         let mqtt = home::gateway(config, &paths.data)?;
@@ -139,8 +146,10 @@ impl Hub {
         let capabilities = specs.iter().map(|spec| spec.capability.clone()).collect::<Vec<_>>();
         let voice = voice_settings(config, &specs);
         let settings = turn_settings(config, &specs);
-        let engines: Vec<Supervised> =
-            specs.into_iter().map(|spec| Supervised::start(spec, server.clone(), registry.clone())).collect();
+        let engines: Vec<Supervised> = specs
+            .into_iter()
+            .map(|spec| Supervised::start(spec, server.clone(), registry.clone(), audit.clone()))
+            .collect();
 
         let (opened, announcements, announced, effects) = skills_opened;
         let (shelf, dev_skills) = opened.await.context("open the skills")??;
@@ -159,6 +168,7 @@ impl Hub {
                 registry: registry.clone(),
                 server: server.state(),
                 pins: Pins::default(),
+                outside: Arc::new(outside(config, audit.clone())),
             },
             settings: Arc::new(settings),
             intents: shelf.offer().intents,
@@ -176,6 +186,7 @@ impl Hub {
             timers_changed: Arc::default(),
             capabilities,
             announcements,
+            audit: audit.clone(),
             speakers: announce_to,
             skills: Arc::clone(&shelf),
         });
@@ -187,6 +198,7 @@ impl Hub {
             tokio::spawn(serve_clients(inner.clone(), bus.clone())),
             tokio::spawn(answering),
             tokio::spawn(skills::serve(shelf, bus.clone())),
+            tokio::spawn(audit::prune(audit, config.integer("audit.keep_days"))),
         ];
         Ok(Self { inner, engines, natives, server, tasks, _lock: lock })
     }
@@ -287,6 +299,12 @@ impl Hub {
         self.inner.skills.offer().tools.to_vec()
     }
 
+    /// The audit, for figures and tests.
+    #[must_use]
+    pub fn audit(&self) -> &Arc<Audit> {
+        &self.inner.audit
+    }
+
     /// Has a text spoken outside of a turn, as a skill's announcement is.
     pub async fn announce(&self, text: &str) {
         let _ = self.inner.announcements.send(text.to_owned()).await;
@@ -304,6 +322,14 @@ impl Hub {
             stopping.spawn(engine.stop());
         }
         while stopping.join_next().await.is_some() {}
+        for session in self.inner.sessions.lock().await.keys() {
+            audit::session_ended(&*self.inner.audit, session, "hub_stopped");
+        }
+        let audit = Arc::clone(&self.inner.audit);
+        // What waits, and a last checkpoint.
+        if let Err(e) = tokio::task::spawn_blocking(move || audit.close()).await {
+            tracing::error!(error = %e, "the audit ended badly");
+        }
         match Arc::try_unwrap(self.server) {
             Ok(server) => server.stop().await,
             Err(_) => tracing::warn!("the bus is still in use, it ends with this process"),
@@ -344,6 +370,7 @@ async fn begin(
             let idle = sessions.iter().find(|(_, s)| Arc::strong_count(s) == 1).map(|(id, _)| id.clone());
             if let Some(idle) = idle {
                 sessions.remove(&idle);
+                audit::session_ended(&*inner.audit, &idle, "forgotten");
                 let skills = inner.context.skills.clone();
                 tokio::task::spawn_blocking(move || {
                     if let Err(error) = skills.grants().end_session(&idle) {
@@ -351,6 +378,9 @@ async fn begin(
                     }
                 });
             }
+        }
+        if !sessions.contains_key(&session_id) {
+            audit::session_started(&*inner.audit, &session_id);
         }
         sessions.entry(session_id.clone()).or_insert_with(|| Arc::new(Mutex::new(Session::new(session_id)))).clone()
     };
@@ -522,12 +552,19 @@ fn open_skills(
     folders: &[std::path::PathBuf],
     dev: &[String],
     effects: Arc<HubEffects>,
+    journal: Arc<dyn Journal>,
 ) -> anyhow::Result<(HubSkills, Vec<DevSkill>)> {
     let options = SkillHostOptions { data_dir: data.to_owned(), clock: Arc::new(SystemClock) };
-    let host = SkillHost::open(options, effects).context("open the skill store")?;
+    let host = SkillHost::open_with_audit(options, effects, journal).context("open the skill store")?;
     let skills = HubSkills::load(host, data, folders)?;
     let watched = skills.load_dev(dev)?;
     Ok((skills, watched))
+}
+
+/// Which engines ask a server, and where that is.
+fn outside(config: &Config, journal: Arc<dyn Journal>) -> Outside {
+    let endpoint = config.text_if_set("llm.endpoint");
+    Outside::new(journal, endpoint.map(|url| ("llm.endpoint".to_owned(), url.to_owned())).into_iter().collect())
 }
 
 /// Passes on what skills publish to the skills that subscribed.
@@ -644,10 +681,11 @@ async fn serve_clients(inner: Arc<Inner>, bus: Bus) {
     let subscriptions = async {
         let asks = bus.subscribe(subject::HUB_ASK, None, 32).await?;
         let nodes = bus.subscribe(subject::HUB_NODES, None, 32).await?;
+        let audits = bus.subscribe(subject::HUB_AUDIT, None, 8).await?;
         bus.flush().await?;
-        Ok::<_, loqa_bus::BusError>((asks, nodes))
+        Ok::<_, loqa_bus::BusError>((asks, nodes, audits))
     };
-    let (mut asks, mut nodes) = match subscriptions.await {
+    let (mut asks, mut nodes, mut audits) = match subscriptions.await {
         Ok(subscriptions) => subscriptions,
         Err(e) => {
             tracing::error!(error = %e, "clients cannot be served");
@@ -673,6 +711,23 @@ async fn serve_clients(inner: Arc<Inner>, bus: Bus) {
                         Err(e) => AskReply::Refused {
                             failure: Failure::new(Hop::Hub, ErrorCode::BadRequest, e.to_string()),
                         },
+                    };
+                    if let Some(to) = &message.reply
+                        && let Err(e) = bus.respond(to, &reply).await
+                    {
+                        tracing::debug!(error = %e, "answer to a client did not leave");
+                    }
+                });
+            }
+            Some(message) = audits.next() => {
+                let (audit, bus) = (inner.audit.clone(), bus.clone());
+                tokio::spawn(async move {
+                    let refused = |code, message: String| AuditReply::Refused { failure: Failure::new(Hop::Hub, code, message) };
+                    let reply = match message.json::<AuditRequest>() {
+                        Ok(request) => tokio::task::spawn_blocking(move || audit::answer(&audit, request))
+                            .await
+                            .unwrap_or_else(|e| refused(ErrorCode::StorageFault, e.to_string())),
+                        Err(e) => refused(ErrorCode::BadRequest, e.to_string()),
                     };
                     if let Some(to) = &message.reply
                         && let Err(e) = bus.respond(to, &reply).await

@@ -6,6 +6,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on stops"))]
 
+pub mod audit;
 pub mod config;
 pub mod consent;
 pub mod direct;

@@ -64,6 +64,8 @@ pub(crate) trait Charge: Send + Sync + 'static {
     fn next_identity(&self) -> String;
     /// Makes the identity and starts the program.
     fn begin(&self, identity: &str) -> impl Future<Output = anyhow::Result<Begun>> + Send;
+    /// Keeps on record that it `died` or was given up (`gave_up`), and why.
+    fn record(&self, operation: &'static str, reason: &str);
     /// Clears up after a life, also after one that did not begin.
     fn ended(&self, identity: &str) -> impl Future<Output = ()> + Send;
 }
@@ -152,6 +154,7 @@ async fn keep_running<C: Charge>(charge: C, state: watch::Sender<EngineState>, m
         };
         if starts.len() >= BREAKER_STARTS {
             tracing::error!(name = charge.name(), reason, "{} died too often, not started again", C::KIND);
+            charge.record("gave_up", &reason);
             state.send_replace(EngineState::Broken { reason });
             // The task stays, so that `stop` finds it, but does nothing more.
             asked(&mut stop).await;
@@ -159,6 +162,7 @@ async fn keep_running<C: Charge>(charge: C, state: watch::Sender<EngineState>, m
             return;
         }
         tracing::warn!(name = charge.name(), reason, "{} ended, starting it again", C::KIND);
+        charge.record("died", &reason);
         state.send_replace(EngineState::Backoff { starts: starts.len(), reason });
         // The first restart is immediate: a crash in mid-turn must cost little.
         let pause = if starts.len() <= 1 {

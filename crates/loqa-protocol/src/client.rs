@@ -53,6 +53,37 @@ pub struct TurnReport {
     pub failure: Option<Failure>,
 }
 
+/// What the operator asks of the audit that a running hub writes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum AuditRequest {
+    /// Sign a checkpoint if rows are not covered yet.
+    Checkpoint,
+    /// Record that rows were exported, then as above.
+    Exported {
+        /// How many.
+        rows: u64,
+        /// `jsonl` or `csv`.
+        format: String,
+    },
+}
+
+/// How that went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum AuditReply {
+    /// The newest checkpoint, as `docs/audit.md` describes it.
+    Done {
+        /// Statement and signature.
+        checkpoint: serde_json::Value,
+    },
+    /// It did not work.
+    Refused {
+        /// Why.
+        failure: Failure,
+    },
+}
+
 /// State of one engine, as the registry sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -19,6 +19,8 @@ pub const HUB_PROMPT: &str = "loqa.hub.prompt";
 pub const HUB_GRANT: &str = "loqa.hub.grant";
 /// Operator → hub: [`crate::client::SkillsRequest`], answered with [`crate::client::SkillsReply`].
 pub const HUB_SKILLS: &str = "loqa.hub.skills";
+/// Operator → hub: [`crate::client::AuditRequest`], answered with [`crate::client::AuditReply`].
+pub const HUB_AUDIT: &str = "loqa.hub.audit";
 /// Hub → hub: the readiness nonce.
 pub const HUB_NONCE: &str = "loqa.hub.nonce";
 
@@ -292,6 +294,12 @@ pub const CATALOG: &[SubjectSpec] = &[
         pattern: HUB_SKILLS,
         direction: "operator → hub",
         payload: "SkillsRequest → SkillsReply",
+        delivery: Delivery::Request,
+    },
+    SubjectSpec {
+        pattern: HUB_AUDIT,
+        direction: "operator → hub",
+        payload: "AuditRequest → AuditReply",
         delivery: Delivery::Request,
     },
     SubjectSpec {

@@ -4,7 +4,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
-use loqa_protocol::client::{AskReply, AskRequest, NodeInfo, SkillFault, SkillRow, SkillsReply, SkillsRequest};
+use loqa_protocol::client::{
+    AskReply, AskRequest, AuditReply, AuditRequest, NodeInfo, SkillFault, SkillRow, SkillsReply, SkillsRequest,
+};
 use loqa_protocol::engine::{
     Control, ControlAnswer, DEAD_AFTER_MS, EngineAnnounce, EngineBoot, EngineHello, HEARTBEAT_MS, Heartbeat, HubAnswer,
 };
@@ -38,7 +40,7 @@ fn types() -> BTreeMap<&'static str, (RoundTrip, Option<&'static str>)> {
         };
     }
     types! {
-        AskReply by "type", AskRequest, Control by "type", ControlAnswer by "type", EngineAnnounce, EngineBoot,
+        AskReply by "type", AskRequest, AuditReply by "type", AuditRequest by "type", Control by "type", ControlAnswer by "type", EngineAnnounce, EngineBoot,
         EngineHello, GrantInfo, GrantReply by "type", GrantRequest by "type", Heartbeat, HostAnswer, HostCall,
         HubAnswer by "type", LlmReply by "type", LlmRequest, NodeInfo, PlannedBy by "by",
         Prompt, PromptEvent by "type", PromptReply by "type", PromptRequest by "type",

@@ -47,13 +47,16 @@ const MAX_WAITING: usize = 64;
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Why there is no connection.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 enum Lost {
     /// No token is set, or it may not be used.
+    #[error("no access token: {0}")]
     NoToken(String),
     /// The token is not accepted.
+    #[error("the access token is refused")]
     Refused,
     /// Everything else.
+    #[error("{0}")]
     Broken(String),
 }
 
@@ -74,7 +77,7 @@ pub(crate) async fn keep(shared: Arc<Shared>, hub: Hub, url: url::Url, mut order
             Lost::Refused => "Home Assistant does not accept the access token.",
             Lost::Broken(_) => "I cannot reach Home Assistant.",
         };
-        tracing::warn!(lost = ?lost, "no connection to Home Assistant");
+        tracing::warn!(reason = %lost, "no connection to Home Assistant");
         shared.set_home_assistant(Link::Down(words.to_owned()));
         let wait = match lost {
             Lost::Refused => REFUSED_PAUSE,

@@ -36,6 +36,7 @@ pub async fn run(session: &Session) -> anyhow::Result<ExitCode> {
     findings.push(library(&session.paths.onnxruntime));
     findings.extend(models(session));
     findings.extend(session.paths.skills.iter().map(|folder| skill(folder)));
+    findings.push(sandbox());
     findings.push(devices());
     let bad = findings.iter().any(|finding| !finding.ok && !finding.optional);
     if session.json {
@@ -110,6 +111,25 @@ fn processor() -> Finding {
         format!("{hardware}: the engines need AVX2, FMA, F16C and BMI2 (Intel Haswell, 2013, or newer)")
     };
     Finding { part: "processor", ok: fits, optional: false, detail }
+}
+
+/// What the system can hold native skills back from; a hub without them needs nothing of it.
+fn sandbox() -> Finding {
+    let holds = loqa_hub::native::what_holds();
+    let missing: Vec<&str> = [
+        (holds.files, "files (Landlock, Linux 5.13)"),
+        (holds.network, "TCP ports (Landlock, Linux 6.7)"),
+        (holds.system_calls, "system calls (seccomp)"),
+    ]
+    .into_iter()
+    .filter_map(|(is_held, what)| (!is_held).then_some(what))
+    .collect();
+    let detail = if missing.is_empty() {
+        "native skills are held back from files, TCP ports and system calls".to_owned()
+    } else {
+        format!("native skills are not held back from {}: allow only programs that you trust", missing.join(", "))
+    };
+    Finding { part: "sandbox", ok: missing.is_empty(), optional: true, detail }
 }
 
 async fn program(part: &'static str, path: &Path, remedy: &str) -> Finding {

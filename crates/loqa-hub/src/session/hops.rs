@@ -4,9 +4,11 @@
 //! The tasks decide nothing about the turn: deadlines, fallback and order are the
 //! state machine's. A task that is dropped leaves a cancel for its engine behind.
 
+use crate::audit::{Leaving, Outside};
 use crate::registry::Registry;
 use crate::session::{Pins, VoiceInput};
 use bytes::Bytes;
+use loqa_audit::Status;
 use loqa_bus::{Bus, BusError, Message, ReplyStream, ServerState};
 use loqa_protocol::engine::{Control, ControlAnswer};
 use loqa_protocol::llm::{LlmDone, LlmReply, LlmRequest};
@@ -15,6 +17,7 @@ use loqa_protocol::tts::{TtsDone, TtsReply, TtsRequest};
 use loqa_protocol::{ErrorCode, Failure, Hop, InstanceId, ToolCall, WorkId, audio, header, subject};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
@@ -50,6 +53,8 @@ pub struct Reach {
     pub server: watch::Receiver<ServerState>,
     /// The workers of this session.
     pub pins: Pins,
+    /// Records what goes to a server outside.
+    pub outside: Arc<Outside>,
 }
 
 /// A running hop; dropping it stops the task and cancels the work.
@@ -233,7 +238,7 @@ impl Reach {
             let mut retries = Retries::default();
             loop {
                 let mut delivered = false;
-                match reach.reply_once(&capability, &request, &worker, &events, run, &mut delivered).await {
+                match reach.reply_recorded(&capability, &request, &worker, &events, run, &mut delivered).await {
                     Ok(done) => {
                         let _ = events.send((run, HopEvent::ReplyDone(done))).await;
                         return;
@@ -252,7 +257,8 @@ impl Reach {
         })
     }
 
-    async fn reply_once(
+    /// Asks once; what leaves the machine by it is on record before it leaves.
+    async fn reply_recorded(
         &self,
         capability: &str,
         request: &LlmRequest,
@@ -261,6 +267,33 @@ impl Reach {
         run: u32,
         delivered: &mut bool,
     ) -> Result<LlmDone, Ended> {
+        let mut leaving = self.leaving(capability, request).await.map_err(Ended::Refused)?;
+        let result = self.reply_once(capability, request, worker, events, run, delivered, leaving.as_mut()).await;
+        if let Some(leaving) = &mut leaving {
+            leaving.ended(if result.is_ok() { Status::Ok } else { Status::Error });
+        }
+        result
+    }
+
+    async fn leaving(&self, capability: &str, request: &LlmRequest) -> Result<Option<Leaving>, Failure> {
+        let (outside, capability, request) = (Arc::clone(&self.outside), capability.to_owned(), request.clone());
+        // Waits for the disk.
+        tokio::task::spawn_blocking(move || outside.leaving(&capability, &request))
+            .await
+            .unwrap_or_else(|e| Err(Failure::new(Hop::Llm, ErrorCode::StorageFault, e.to_string())))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one private place where a reply is put together")]
+    async fn reply_once(
+        &self,
+        capability: &str,
+        request: &LlmRequest,
+        worker: &Worker,
+        events: &mpsc::Sender<(u32, HopEvent)>,
+        run: u32,
+        delivered: &mut bool,
+        leaving: Option<&mut Leaving>,
+    ) -> Result<LlmDone, Ended> {
         let (mut stream, _) = self
             .open(Hop::Llm, capability, request, &request.work, worker, |reply| match reply {
                 LlmReply::Accepted { instance } => Ok(instance),
@@ -268,6 +301,9 @@ impl Reach {
                 LlmReply::Delta { .. } | LlmReply::ToolCall { .. } | LlmReply::Done(_) => Err(confused(Hop::Llm)),
             })
             .await?;
+        if let Some(leaving) = leaving {
+            leaving.sent();
+        }
         loop {
             let message = self.next(Hop::Llm, &mut stream, worker).await?;
             let at = Instant::now();

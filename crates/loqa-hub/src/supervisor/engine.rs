@@ -3,7 +3,9 @@
 
 use super::{Begun, Charge, EngineState, Kept, Stop};
 use crate::registry::Registry;
+use crate::audit::engine_restarted;
 use anyhow::Context as _;
+use loqa_audit::Journal;
 use loqa_bus::{BusServer, Permissions};
 use loqa_protocol::InstanceId;
 use loqa_protocol::engine::{EngineBoot, EngineKind};
@@ -43,8 +45,8 @@ pub struct Supervised {
 
 impl Supervised {
     /// Starts the engine and keeps it running.
-    pub fn start(spec: EngineSpec, server: Arc<BusServer>, registry: Registry) -> Self {
-        let kept = Kept::start(Engine { spec: spec.clone(), server, registry });
+    pub fn start(spec: EngineSpec, server: Arc<BusServer>, registry: Registry, journal: Arc<dyn Journal>) -> Self {
+        let kept = Kept::start(Engine { spec: spec.clone(), server, registry, journal });
         Self { spec, kept }
     }
 
@@ -70,6 +72,7 @@ struct Engine {
     spec: EngineSpec,
     server: Arc<BusServer>,
     registry: Registry,
+    journal: Arc<dyn Journal>,
 }
 
 impl Charge for Engine {
@@ -119,6 +122,10 @@ impl Charge for Engine {
             format!("start engine `{}`: run `npm run setup` or set `paths.programs`", spec.program.display())
         })?;
         Ok(Begun { child, boot })
+    }
+
+    fn record(&self, operation: &'static str, reason: &str) {
+        engine_restarted(&*self.journal, &self.spec.capability, operation, reason);
     }
 
     async fn ended(&self, identity: &str) {

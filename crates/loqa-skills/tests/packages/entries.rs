@@ -83,6 +83,7 @@ impl HostCalls {
             session: SessionId::from_bits(1),
             turn: TurnId::from_bits(1),
             call: ToolCall { name: "test.run".to_owned(), arguments: arguments(&data) },
+            said: loqa_skills::Said::default(),
             taint: Taint::user(),
             said: loqa_skills::Said::default(),
             budget: Duration::from_secs(10),

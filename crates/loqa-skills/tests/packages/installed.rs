@@ -72,6 +72,7 @@ impl Bench {
             session: SessionId::from_bits(1),
             turn: TurnId::from_bits(1),
             call: ToolCall { name: tool.to_owned(), arguments: Map::new() },
+            said: loqa_skills::Said::default(),
             taint: Taint::user(),
             said: loqa_skills::Said::default(),
             budget: Duration::from_secs(10),

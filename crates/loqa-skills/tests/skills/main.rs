@@ -9,5 +9,6 @@ mod matrix;
 mod permissions;
 mod rows;
 mod runaway;
+mod sequences;
 mod support;
 mod timer;

@@ -1,0 +1,9 @@
+//! Sessions, skills and the gate together, over the real bus: what the person is asked,
+//! what a turn does meanwhile, and what injected text can achieve.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod asking;
+mod injection;
+mod stage;
