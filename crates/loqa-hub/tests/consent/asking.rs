@@ -11,8 +11,7 @@ use serde_json::{Map, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const LIGHT: &str =
-    "  - { use: device:control, domains: [light], entities: [light.kitchen], reason: to switch }\n";
+const LIGHT: &str = "  - { use: device:control, domains: [light], entities: [light.kitchen], reason: to switch }\n";
 
 /// A stage with a skill that switches a light, and a model that calls it.
 async fn stage(limit: Duration) -> Stage {
@@ -107,11 +106,8 @@ async fn request<R: serde::de::DeserializeOwned>(bus: &Bus, subject: &str, messa
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operator_lists_answers_grants_and_revokes_over_the_bus() {
     let stage = stage(PATIENCE).await;
-    let serving = loqa_hub::consent::serve(
-        Arc::clone(&stage.prompts),
-        Arc::clone(&stage.context.skills),
-        stage.bus.clone(),
-    );
+    let serving =
+        loqa_hub::consent::serve(Arc::clone(&stage.prompts), Arc::clone(&stage.context.skills), stage.bus.clone());
     let serving = tokio::spawn(serving);
     let operator = stage.join("operator", Permissions::operator()).await;
     let mut events = operator.subscribe("loqa.prompt.*", None, 64).await.unwrap();
@@ -142,7 +138,9 @@ async fn the_operator_lists_answers_grants_and_revokes_over_the_bus() {
     assert_eq!((grants[0].permission.as_str(), grants[0].granted_by.as_str()), ("device:control", "prompt"));
 
     let revoke = GrantRequest::Revoke { skill: "lamp".to_owned(), permission: None };
-    let GrantReply::Grants { grants } = request(&operator, subject::HUB_GRANT, &revoke).await else { panic!("refused") };
+    let GrantReply::Grants { grants } = request(&operator, subject::HUB_GRANT, &revoke).await else {
+        panic!("refused")
+    };
     assert_eq!(grants[0].ended.as_deref(), Some("revoked"));
 
     let grant = |permission: &str, scope: Map<String, serde_json::Value>, lifetime: &str| GrantRequest::Grant {

@@ -262,3 +262,18 @@ fn a_link_that_appears_in_the_way_is_not_followed() {
     assert!(package.unpack_into(&place).is_err(), "the folder itself is a link");
     assert!(sentinels.are_untouched());
 }
+
+/// The guide tells every rule that a manifest or a package can break, and no other.
+#[test]
+fn the_guide_lists_every_rule() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/skills.md");
+    let document = std::fs::read_to_string(path).unwrap();
+    let mut tables = document
+        .split("| rule | broken when |\n|---|---|\n")
+        .skip(1)
+        .map(|table| table.lines().map_while(|row| row.strip_prefix("| `")?.split('`').next()).collect::<Vec<_>>());
+    let of_manifests: Vec<_> = loqa_skills::manifest::Rule::ALL.iter().map(|rule| rule.as_str()).collect();
+    let of_packages: Vec<_> = PackageRule::ALL.iter().map(|rule| rule.as_str()).collect();
+    assert_eq!(tables.next(), Some(of_manifests));
+    assert_eq!(tables.next(), Some(of_packages));
+}
