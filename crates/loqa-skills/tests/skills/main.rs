@@ -3,9 +3,12 @@
 #![allow(clippy::print_stdout, reason = "figures, seen with --nocapture")]
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod dry_run;
+mod figures;
 mod manifest;
 mod matrix;
 mod permissions;
+mod rows;
 mod runaway;
 mod sequences;
 mod support;
