@@ -382,6 +382,7 @@ impl Rig {
             session: SessionId::from_bits(1),
             turn: TurnId::from_bits(1),
             call: ToolCall { name: "probe.try".into(), arguments },
+            said: loqa_skills::Said::default(),
             taint: Taint::user(),
             budget,
             cancel: Arc::new(AtomicBool::new(false)),

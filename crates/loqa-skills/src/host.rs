@@ -296,10 +296,16 @@ impl SkillHost {
         wasm.chain(self.all_natives().into_iter().map(|skill| Arc::clone(&skill.manifest))).collect()
     }
 
-    /// The utterances of all skills.
+    /// The utterances of all skills, those of bundled ones first: of two that fit equally
+    /// well the first one counts, and a stranger's skill shall not take a bundled one's words.
     #[must_use]
     pub fn intents(&self) -> Vec<IntentDecl> {
-        self.manifests().iter().flat_map(|manifest| manifest.intents.clone()).collect()
+        let (bundled, strangers): (Vec<_>, Vec<_>) = self.all().into_iter().partition(|skill| skill.is_bundled);
+        let of =
+            |skills: &[Arc<Skill>]| skills.iter().flat_map(|skill| skill.manifest.intents.clone()).collect::<Vec<_>>();
+        // Native skills are programs that the user configured by name, no strangers.
+        let native = self.all_natives().into_iter().flat_map(|skill| skill.manifest.intents.clone());
+        of(&bundled).into_iter().chain(native).chain(of(&strangers)).collect()
     }
 
     /// What is loaded.

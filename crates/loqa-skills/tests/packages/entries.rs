@@ -87,7 +87,6 @@ impl HostCalls {
             call: ToolCall { name: "test.run".to_owned(), arguments: arguments(&data) },
             said: loqa_skills::Said::default(),
             taint: Taint::user(),
-            said: loqa_skills::Said::default(),
             budget: Duration::from_secs(10),
             cancel: Arc::new(AtomicBool::new(false)),
         });

@@ -276,4 +276,7 @@ fn the_guide_lists_every_rule() {
     let of_packages: Vec<_> = PackageRule::ALL.iter().map(|rule| rule.as_str()).collect();
     assert_eq!(tables.next(), Some(of_manifests));
     assert_eq!(tables.next(), Some(of_packages));
+    for permission in loqa_skills::Permission::ALL {
+        assert!(document.contains(&format!("`{permission}`")), "{permission} is not told");
+    }
 }

@@ -391,5 +391,10 @@ fn find(session: &Session, skill: &str) -> anyhow::Result<(loqa_skills::Manifest
             return Ok((manifest, digest));
         }
     }
-    bail!("no skill `{}` is there", skill.escape_debug())
+    let installed = super::installed(session);
+    let index = installed.index()?;
+    let Some(found) = index.skills.get(skill) else {
+        bail!("no skill `{}` is there; `loqa skill list` lists what is", skill.escape_debug());
+    };
+    Ok(loqa_skills::identify(&installed.folder(skill, &found.current))?)
 }

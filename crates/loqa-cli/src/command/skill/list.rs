@@ -25,7 +25,7 @@ impl Hub {
 
     /// Those that are loaded from the folder in which they are being written.
     fn developed(&self) -> impl Iterator<Item = &SkillRow> {
-        self.0.iter().flatten().filter(|row| row.dev)
+        self.0.iter().flat_map(|(rows, _)| rows).filter(|row| row.dev)
     }
 
     /// `null` where no hub runs.
