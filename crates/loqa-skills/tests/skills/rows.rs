@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Keeps every row as a line; can be slow, and can be broken.
 #[derive(Default)]
@@ -22,6 +22,15 @@ struct Rows {
 impl Rows {
     fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.lines.lock().unwrap())
+    }
+
+    /// The same once there are `n`: a call that fails does not wait for its own row.
+    fn take_when(&self, n: usize) -> Vec<String> {
+        let end = Instant::now() + Duration::from_secs(20);
+        while self.lines.lock().unwrap().len() < n && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.take()
     }
 
     fn push(&self, line: String) -> u64 {
@@ -129,10 +138,10 @@ fn each_call_has_one_intent_and_one_outcome() {
     );
     bench.load(&manifest(&permissions), &module("", "", "unreachable"));
     assert_eq!(bench.call(BUDGET), Err(ErrorCode::SkillFault));
-    assert_eq!(bench.rows.take(), ["call.intent tool test.run", "trap"]);
+    assert_eq!(bench.rows.take_when(2), ["call.intent tool test.run", "trap"]);
     bench.load(&manifest(&permissions), &module("", "", "(loop $l (br $l))"));
     assert_eq!(bench.call(Duration::from_millis(100)), Err(ErrorCode::SkillFault));
-    assert_eq!(bench.rows.take(), ["call.intent tool test.run", "timeout"]);
+    assert_eq!(bench.rows.take_when(2), ["call.intent tool test.run", "timeout"]);
     let cancelled = invocation("test.run", json!({}), BUDGET);
     let cancel = Arc::clone(&cancelled.cancel);
     std::thread::scope(|scope| {
@@ -144,7 +153,7 @@ fn each_call_has_one_intent_and_one_outcome() {
         });
         bench.host.call(&cancelled).unwrap_err();
     });
-    assert_eq!(bench.rows.take(), ["call.intent tool test.run", "cancelled"]);
+    assert_eq!(bench.rows.take_when(2), ["call.intent tool test.run", "cancelled"]);
 }
 
 #[test]
@@ -155,14 +164,22 @@ fn nothing_happens_outside_and_nothing_is_kept_before_the_intent_is_safe() {
     bench.call(BUDGET).unwrap();
     assert_eq!(bench.rows.take()[..2], ["call.intent tool test.run", "call.intent notify"], "in this order");
 
+    bench.load(&manifest(&permissions), &calls(&[("kv_set", r#"{"key":"new","value":1}"#), NOTIFY]));
     bench.rows.is_broken.store(true, Ordering::Relaxed);
     bench.effects.take();
-    bench.load(&manifest(&permissions), &calls(&[("kv_set", r#"{"key":"new","value":1}"#), NOTIFY]));
     assert_eq!(bench.call(BUDGET), Err(ErrorCode::StorageFault), "a record that cannot be written stops the call");
     assert_eq!(bench.effects.take(), [""; 0]);
     bench.rows.is_broken.store(false, Ordering::Relaxed);
-    bench.load(&manifest(&permissions), &calls(&[("kv_get", r#"{"key":"new"}"#)]));
+    // What was not kept is not there to be announced: a timer would show.
+    let timer = [KV.to_owned(), "{ use: timer:set, reason: r }".to_owned()];
+    let set = ("timer_set", r#"{"id":"t","due_in_ms":5,"data":null}"#);
+    bench.load(&manifest(&timer), &calls(&[set]));
+    bench.rows.is_broken.store(true, Ordering::Relaxed);
+    assert_eq!(bench.call(BUDGET), Err(ErrorCode::StorageFault));
+    assert_eq!(bench.host.next_timer(), None, "nothing of that call is kept");
+    bench.rows.is_broken.store(false, Ordering::Relaxed);
     bench.call(BUDGET).unwrap();
+    assert!(bench.host.next_timer().is_some());
 }
 
 #[test]
@@ -172,7 +189,7 @@ fn a_skill_that_fails_five_times_is_suspended_and_the_record_says_so() {
     for _ in 0..5 {
         assert_eq!(bench.call(BUDGET), Err(ErrorCode::SkillFault));
     }
-    let rows = bench.rows.take();
+    let rows = bench.rows.take_when(11);
     assert_eq!(rows.iter().filter(|row| *row == "skill.suspend").count(), 1, "{rows:?}");
     assert_eq!(
         bench.effects.take(),
