@@ -83,7 +83,6 @@ async fn the_sandbox_holds_a_program_to_its_own_folders_and_the_ports_it_was_giv
             ("list", text(dir)),
             ("list", "/root".to_owned()),
             ("read", "/etc/passwd".to_owned()),
-            ("read", "/proc/1/environ".to_owned()),
             ("read", text(&other.join("own"))),
             ("read", text(&dir.join("data/skills.db"))),
             ("write", text(&dir.join("skill/skill.yaml"))),
@@ -168,7 +167,8 @@ async fn a_program_may_run_only_when_the_person_says_so() {
     );
     assert!(rig.natives.pids().is_empty());
     rig.consent.answer(Answer::Always);
-    assert!(rig.call("pid", "", PATIENCE).await.is_ok(), "it starts with its first call");
+    let outcome = rig.call("pid", "", PATIENCE).await;
+    assert!(outcome.is_ok(), "it starts with its first call: {outcome:?}");
     rig.stop().await;
 }
 
@@ -256,7 +256,8 @@ async fn no_reply_subject_makes_the_hub_publish_outside_of_the_askers_inbox() {
         let mut attacker = open.login("attacker");
         for reply in hostile_replies(n) {
             let payload = r#"{"call":null,"function":"kv_get","arguments":{"key":"a"}}"#;
-            let headers = "NATS/1.0\r\nNats-Trace-Dest: loqa.hub.ask\r\nReply-To: loqa.hub.ask\r\n\r\n";
+            // No trace header: it makes the server publish, not the hub, and only where the sender may.
+            let headers = "NATS/1.0\r\nReply-To: loqa.hub.ask\r\nNats-Expected-Stream: x\r\nLoqa-Kind: pcm\r\n\r\n";
             attacker.send(&format!(
                 "HPUB loqa.skill.probe.host {reply} {} {}\r\n{headers}{payload}\r\n",
                 headers.len(),
@@ -380,10 +381,12 @@ impl Rig {
         let arguments = json!({ "what": what, "target": target }).as_object().unwrap().clone();
         let invocation = Invocation {
             session: SessionId::from_bits(1),
-            turn: TurnId::from_bits(1),
+            // A no holds for the rest of its turn.
+            turn: TurnId::from_bits(rand::random()),
             call: ToolCall { name: "probe.try".into(), arguments },
             said: loqa_skills::Said::default(),
             taint: Taint::user(),
+            said: Default::default(),
             budget,
             cancel: Arc::new(AtomicBool::new(false)),
         };

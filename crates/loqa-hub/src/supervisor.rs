@@ -48,6 +48,8 @@ const BREAKER_STARTS: usize = 5;
 const BREAKER_WINDOW: Duration = Duration::from_mins(1);
 /// Lines of standard error that are kept as the reason of a death.
 const LAST_WORDS: usize = 12;
+/// How long they may take to arrive after the death.
+const WORDS_PATIENCE: Duration = Duration::from_millis(100);
 /// Longest line of them, in bytes: a program may write without end.
 const MAX_LINE: u64 = 4 * 1024;
 
@@ -99,9 +101,19 @@ pub(crate) struct Kept {
 impl Kept {
     /// Starts the program and keeps it running.
     pub(crate) fn start(charge: impl Charge) -> Self {
+        Self::start_after(None, charge)
+    }
+
+    /// The same, once another one has ended and cleared up: both use the same identity.
+    pub(crate) fn start_after(previous: Option<Self>, charge: impl Charge) -> Self {
         let (state_sender, state) = watch::channel(EngineState::Starting);
         let (stop, stopped) = watch::channel(Stop::No);
-        let task = tokio::spawn(keep_running(charge, state_sender, stopped));
+        let task = tokio::spawn(async move {
+            if let Some(previous) = previous {
+                let _ = previous.task.await;
+            }
+            keep_running(charge, state_sender, stopped).await;
+        });
         Self { state, stop, task }
     }
 
@@ -197,9 +209,10 @@ async fn run_once<C: Charge>(
     let Begun { mut child, boot: mut line } = charge.begin(identity).await?;
     let pid = child.id().unwrap_or(0);
     let last_words = Arc::new(Mutex::new(VecDeque::with_capacity(LAST_WORDS)));
-    if let Some(stderr) = child.stderr().take() {
-        tokio::spawn(keep_last_words(stderr, last_words.clone(), charge.name().to_owned()));
-    }
+    let listener = child
+        .stderr()
+        .take()
+        .map(|stderr| tokio::spawn(keep_last_words(stderr, last_words.clone(), charge.name().to_owned())));
     let mut stdin = child.stdin().take().with_context(|| format!("the {} has no standard input", C::KIND))?;
     line.push(b'\n');
     let feeding = async {
@@ -229,6 +242,10 @@ async fn run_once<C: Charge>(
             return Ok(End::Asked);
         }
     };
+    // What it wrote last may still be in the pipe, and a child of its own may hold the pipe open.
+    if let Some(listener) = listener {
+        let _ = tokio::time::timeout(WORDS_PATIENCE, listener).await;
+    }
     let words = last_words.lock().unwrap_or_else(PoisonError::into_inner);
     let said: Vec<&str> = words.iter().map(String::as_str).collect();
     Ok(End::Died(if said.is_empty() {

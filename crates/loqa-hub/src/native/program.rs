@@ -43,6 +43,8 @@ pub(super) struct Program {
     charge: Arc<Life>,
     setting: Setting,
     kept: Mutex<Option<Kept>>,
+    /// What was ended and may not have cleared up yet.
+    ending: Mutex<Option<Kept>>,
 }
 
 /// What does not change between two lives of the program.
@@ -81,7 +83,7 @@ impl Program {
             profile: code.sandbox(),
             is_sandboxed,
         });
-        Ok((code, Self { name, charge, setting, kept: Mutex::default() }))
+        Ok((code, Self { name, charge, setting, kept: Mutex::default(), ending: Mutex::default() }))
     }
 
     pub(super) fn pid(&self) -> Option<u32> {
@@ -93,9 +95,12 @@ impl Program {
     }
 
     pub(super) async fn stop(&self) {
-        let kept = self.kept().take();
+        let (kept, ending) = (self.kept().take(), self.ending.lock().unwrap_or_else(PoisonError::into_inner).take());
         if let Some(kept) = kept {
             kept.stop(Stop::Politely).await;
+        }
+        if let Some(ending) = ending {
+            ending.stop(Stop::AtOnce).await;
         }
     }
 
@@ -134,11 +139,18 @@ impl NativeProgram for Program {
             let mut glance = tokio::time::interval(GLANCE);
             let exchange = self.exchange(payload);
             tokio::pin!(exchange);
+            let mut asked = None;
             loop {
                 tokio::select! {
                     biased;
                     answer = &mut exchange => return answer,
                     _ = glance.tick() => {
+                        // Nobody answers in the place of a process that is gone.
+                        let pid = self.pid();
+                        if !self.is_started() || asked.is_some() && pid != asked {
+                            return Err(NativeFault::Gone);
+                        }
+                        asked = pid;
                         if control.stopped().is_some() {
                             // A program that never came up is not to blame for its slowness.
                             let runs = self.pid().is_some();
@@ -183,7 +195,8 @@ impl NativeProgram for Program {
         let mut kept = self.kept();
         if !kept.as_ref().is_some_and(|kept| !matches!(&*kept.state().borrow(), EngineState::Stopped)) {
             let _entered = self.setting.runtime.enter();
-            *kept = Some(Kept::start(Arc::clone(&self.charge)));
+            let previous = self.ending.lock().unwrap_or_else(PoisonError::into_inner).take().or(kept.take());
+            *kept = Some(Kept::start_after(previous, Arc::clone(&self.charge)));
         }
     }
 
@@ -195,6 +208,7 @@ impl NativeProgram for Program {
         // Its supervision goes on by itself until the process is gone.
         if let Some(kept) = self.kept().take() {
             kept.order_stop(Stop::AtOnce);
+            *self.ending.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
         }
     }
 }

@@ -42,7 +42,6 @@ fn bomb(n_bytes: usize) -> Entry {
     Entry { method: 8, crc: Some(crc), size: Some(n_bytes as u32), ..Entry::file("bomb.bin", &bytes[at..at + packed]) }
 }
 
-#[expect(clippy::too_many_lines, reason = "a list of cases")]
 fn cases() -> Vec<(&'static str, PackageRule, Archive)> {
     use PackageRule::{
         Collision, Compression, Container, Content, Damaged, Depth, Duplicate, Encrypted, Entries, EntryType, Name,
