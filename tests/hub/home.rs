@@ -24,7 +24,9 @@ async fn a_spoken_order_becomes_a_service_call_and_a_spoken_answer() {
     rig.until("which lights are on", "The shelf is on.").await;
     let report = rig.ask("turn on the kitchen light").await;
     assert_eq!(report.failure, None, "{report:?}");
-    assert_eq!(report.reply, "The kitchen light is on.");
+    // The first use is asked about, which is said as well.
+    assert!(report.reply.ends_with("The kitchen light is on."), "{report:?}");
+    assert_eq!(rig.asked("light.kitchen"), 1);
     let call = home.calls().pop().unwrap();
     assert_eq!(call["domain"], "light");
     assert_eq!(call["service"], "turn_on");
@@ -83,14 +85,14 @@ async fn a_lock_is_confirmed_at_every_use() {
     rig.until("which lights are on", "The shelf is on.").await;
     for round in 1..=2 {
         let report = rig.ask("unlock the front door").await;
-        assert_eq!(report.reply, "The front door is unlocking.", "{report:?}");
+        assert!(report.reply.ends_with("The front door is unlocking."), "{report:?}");
         let asked = rig.asked("lock.front");
         assert_eq!(asked, round, "each time anew");
     }
     assert_eq!(home.calls().len(), 2);
     rig.answers("deny");
     let report = rig.ask("unlock the front door").await;
-    assert_ne!(report.reply, "The front door is unlocking.");
+    assert!(!report.reply.contains("is unlocking"), "{report:?}");
     assert_eq!(home.calls().len(), 2, "a no is a no: {report:?}");
     rig.stop().await;
 }
