@@ -386,7 +386,6 @@ impl Rig {
             call: ToolCall { name: "probe.try".into(), arguments },
             said: loqa_skills::Said::default(),
             taint: Taint::user(),
-            said: Default::default(),
             budget,
             cancel: Arc::new(AtomicBool::new(false)),
         };

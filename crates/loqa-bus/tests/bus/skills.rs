@@ -95,7 +95,7 @@ async fn what_our_rules_give_the_server_lets_through_and_nothing_beyond() {
     // Control: rules that take a wildcard in the middle of the namespace.
     let (over, ..) = compare(&test, |skill, topics| {
         let mut permissions = Permissions::skill(skill, topics).ok()?;
-        permissions.subscribe.extend(topics.subscribe.iter().map(|_| "loqa.skill.*.in.state".to_owned()));
+        permissions.subscribe.extend(topics.subscribe.iter().map(|_| "loqa.skill.*.call".to_owned()));
         Some(permissions)
     })
     .await;
