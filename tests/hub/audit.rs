@@ -72,6 +72,10 @@ async fn sessions_skills_and_restarts_are_on_record_and_the_command_reads_it() {
     assert_eq!(code, 0);
     let (code, shown) = audit(&data, &["show", &restart.seq.to_string()]).await;
     assert_eq!((code, shown["contents"]["state"].as_str()), (0, Some("kept")), "{shown}");
+    let (code, erased) = audit(&data, &["erase", "--all"]).await;
+    assert_eq!((code, erased["erased"].as_u64() > Some(0)), (0, true), "{erased}");
+    let (_, shown) = audit(&data, &["show", &restart.seq.to_string()]).await;
+    assert_eq!(shown["contents"]["state"], "erased");
     let (code, egress) = audit(&data, &["egress", "--by", "day"]).await;
     assert_eq!((code, &egress["bytes"]), (0, &0.into()), "nothing left the machine: {egress}");
     let file = data.join("audit.db");

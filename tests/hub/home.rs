@@ -33,10 +33,25 @@ async fn a_spoken_order_becomes_a_service_call_and_a_spoken_answer() {
     assert_eq!(call["target"]["entity_id"], json!(["light.kitchen"]));
 
     for (said, reply, service, entities) in [
-        ("turn off the lights in the living room", "2 lights in the living room are off.", "turn_off", json!(["light.shelf", "light.sofa"])),
-        ("dim the kitchen light to 40 percent", "The kitchen light is at 40 percent.", "turn_on", json!(["light.kitchen"])),
+        (
+            "turn off the lights in the living room",
+            "2 lights in the living room are off.",
+            "turn_off",
+            json!(["light.shelf", "light.sofa"]),
+        ),
+        (
+            "dim the kitchen light to 40 percent",
+            "The kitchen light is at 40 percent.",
+            "turn_on",
+            json!(["light.kitchen"]),
+        ),
         ("make the kitchen light red", "The kitchen light is red.", "turn_on", json!(["light.kitchen"])),
-        ("set the temperature to 21 degrees", "The thermostat is set to 21 degrees.", "set_temperature", json!(["climate.living"])),
+        (
+            "set the temperature to 21 degrees",
+            "The thermostat is set to 21 degrees.",
+            "set_temperature",
+            json!(["climate.living"]),
+        ),
         ("open the left blind", "The left blind is opening.", "open_cover", json!(["cover.left"])),
         ("activate the evening scene", "The evening is on.", "turn_on", json!(["scene.evening"])),
         ("turn on the cooking lamp", "The kitchen light is on.", "turn_on", json!(["light.kitchen"])),
@@ -201,7 +216,8 @@ impl Rig {
         let hub = TestHub { hub, data };
         let answer = Arc::new(Mutex::new(answer.to_owned()));
         let questions: Arc<Mutex<Vec<String>>> = Arc::default();
-        let person = tokio::spawn(answer_questions(Arc::clone(hub.hub.prompts()), Arc::clone(&answer), Arc::clone(&questions)));
+        let person =
+            tokio::spawn(answer_questions(Arc::clone(hub.hub.prompts()), Arc::clone(&answer), Arc::clone(&questions)));
         Self { hub, answer, questions, person }
     }
 
@@ -402,7 +418,8 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) -> Option<()> {
                     Manner::DropsInCall => return None,
                     Manner::Refuses => {
                         let error = json!({ "code": "service_validation_error", "message": "no" });
-                        say(&mut socket, json!({ "id": id, "type": "result", "success": false, "error": error })).await?;
+                        say(&mut socket, json!({ "id": id, "type": "result", "success": false, "error": error }))
+                            .await?;
                         continue;
                     }
                     _ => json!({ "context": { "id": "x" }, "response": null }),
@@ -447,7 +464,13 @@ const THINGS: &[(&str, &str, &str, &str)] = &[
 ];
 
 fn areas() -> Value {
-    let rows = [("kitchen", "Kitchen"), ("living", "Living Room"), ("study", "Study"), ("bedroom", "Bedroom"), ("hall", "Hall")];
+    let rows = [
+        ("kitchen", "Kitchen"),
+        ("living", "Living Room"),
+        ("study", "Study"),
+        ("bedroom", "Bedroom"),
+        ("hall", "Hall"),
+    ];
     rows.iter().map(|(id, name)| json!({ "area_id": id, "name": name, "aliases": [], "picture": null })).collect()
 }
 

@@ -11,6 +11,7 @@ mod evaluation;
 mod home;
 mod installed_skills;
 mod native;
+mod permissions;
 mod remote_model;
 mod traces;
 mod turns;

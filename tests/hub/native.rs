@@ -125,7 +125,11 @@ async fn host_calls_of_a_program_pass_the_gate() {
     let token = json!({ "name": "token", "origin": "http://127.0.0.1:8123" });
     assert_eq!(host("secret", token).await, json!({ "ok": "token of probe" }));
     for (name, origin) in [("token", "http://127.0.0.1:9"), ("other", "http://127.0.0.1:8123")] {
-        assert_eq!(code(&host("secret", json!({ "name": name, "origin": origin })).await), "out_of_scope", "{name} {origin}");
+        assert_eq!(
+            code(&host("secret", json!({ "name": name, "origin": origin })).await),
+            "out_of_scope",
+            "{name} {origin}"
+        );
     }
     // A light is asked about once, a lock every time.
     rig.consent.answer(Answer::Always);
@@ -156,7 +160,11 @@ async fn a_program_may_run_only_when_the_person_says_so() {
     let failure = rig.call("pid", "", Duration::from_secs(10)).await.unwrap_err();
     assert_eq!(failure.code, ErrorCode::PermissionDenied, "{failure}");
     assert_eq!(rig.consent.n_asked() - asked, 1);
-    assert!(rig.consent.last().contains("holds this program back"), "the question says what it can do: {}", rig.consent.last());
+    assert!(
+        rig.consent.last().contains("holds this program back"),
+        "the question says what it can do: {}",
+        rig.consent.last()
+    );
     assert!(rig.natives.pids().is_empty());
     rig.consent.answer(Answer::Always);
     let outcome = rig.call("pid", "", PATIENCE).await;
@@ -287,8 +295,31 @@ fn hostile_replies(n: usize) -> impl Iterator<Item = String> {
     use rand::{Rng as _, SeedableRng as _};
     let mut random = StdRng::seed_from_u64(0x18);
     let tokens = [
-        "loqa", "hub", "ask", "skill", "probe", "other", "host", "call", "in", "out", "engine", "hello", "control",
-        "_INBOX", "skill-probe", "skill-other", "operator", "flush", "x", "$SYS", "$JS", "API", "e-1", "A", "0123",
+        "loqa",
+        "hub",
+        "ask",
+        "skill",
+        "probe",
+        "other",
+        "host",
+        "call",
+        "in",
+        "out",
+        "engine",
+        "hello",
+        "control",
+        "_INBOX",
+        "skill-probe",
+        "skill-other",
+        "operator",
+        "flush",
+        "x",
+        "$SYS",
+        "$JS",
+        "API",
+        "e-1",
+        "A",
+        "0123",
     ];
     let curated = [
         "loqa.hub.ask",
@@ -355,8 +386,8 @@ impl Rig {
             // A no holds for the rest of its turn.
             turn: TurnId::from_bits(rand::random()),
             call: ToolCall { name: "probe.try".into(), arguments },
+            said: loqa_skills::Said::default(),
             taint: Taint::user(),
-            said: Default::default(),
             budget,
             cancel: Arc::new(AtomicBool::new(false)),
         };

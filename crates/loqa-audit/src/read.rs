@@ -127,6 +127,9 @@ pub enum Format {
     Csv,
 }
 
+/// Ciphertext, key and salt.
+pub(crate) type Sealed = (Vec<u8>, Vec<u8>, Vec<u8>);
+
 /// The record, open for reading.
 pub struct Reader {
     connection: Connection,
@@ -352,7 +355,7 @@ impl Reader {
     }
 
     /// Ciphertext, key and salt of a row's contents; `None` when one of them is gone.
-    pub(crate) fn sealed(&self, seq: u64) -> Result<Option<(Vec<u8>, Vec<u8>, Vec<u8>)>, ReadError> {
+    pub(crate) fn sealed(&self, seq: u64) -> Result<Option<Sealed>, ReadError> {
         self.connection
             .prepare_cached("SELECT ciphertext, key, salt FROM payload JOIN payload_key USING (seq) WHERE seq = ?1")
             .and_then(|mut statement| {

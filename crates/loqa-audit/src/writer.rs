@@ -189,11 +189,12 @@ impl Writer {
         if lost > 0 {
             self.queue.reported(lost);
         }
+        // Before anybody is told, so that whoever was told finds it so.
+        self.recovered();
         self.settle(rows, numbers, &finished);
         if let Some(checkpoint) = sealed {
             self.keep_anchor(&checkpoint);
         }
-        self.recovered();
         self.note_unsealed();
         Ok(())
     }
@@ -227,6 +228,7 @@ impl Writer {
     /// Refuses those who wait; keeps what may be written later.
     fn fail(&mut self, reason: &str) {
         tracing::error!(reason, waiting = self.held.len(), "the audit cannot be written, privileged calls are refused");
+        self.queue.set_failing(Some(reason.to_owned()));
         let mut refused = 0;
         for job in std::mem::take(&mut self.held) {
             match job {
@@ -238,7 +240,6 @@ impl Writer {
                 Job::Row { ticket: None, .. } | Job::Finish { .. } => self.held.push_back(job),
             }
         }
-        self.queue.set_failing(Some(reason.to_owned()));
         self.queue.left(refused);
         self.retry_at = Some(Instant::now() + RETRY);
     }

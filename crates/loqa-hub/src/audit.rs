@@ -5,7 +5,10 @@
 
 use crate::config::Config;
 use anyhow::Context as _;
-use loqa_audit::{Actor, ActorKind, Audit, Context, Effect, Entry, Journal, Kind, Options, Outcome, Status};
+use loqa_audit::{
+    Actor, ActorKind, Audit, Checkpoint, Context, Effect, Entry, Erase, Journal, JournalError, Kind, Options, Outcome,
+    Status,
+};
 use loqa_protocol::client::{AuditReply, AuditRequest};
 use loqa_protocol::llm::LlmRequest;
 use loqa_protocol::{ErrorCode, Failure, Hop, SessionId};
@@ -73,23 +76,31 @@ pub fn engine_restarted(journal: &dyn Journal, capability: &str, reason: &'stati
 
 /// Answers the operator.
 pub fn answer(audit: &Audit, request: AuditRequest) -> AuditReply {
+    let done = |checkpoint: Checkpoint| {
+        let checkpoint = serde_json::to_value(checkpoint).map_err(|e| JournalError(e.to_string()))?;
+        Ok(AuditReply::Done { checkpoint })
+    };
     let result = match request {
-        AuditRequest::Checkpoint => audit.checkpoint(),
+        AuditRequest::Checkpoint => audit.checkpoint().and_then(done),
         AuditRequest::Exported { rows, format } => {
-            audit.append(exported(rows, &format)).and_then(|_| audit.checkpoint())
+            audit.append(exported(rows, &format)).and_then(|_| audit.checkpoint()).and_then(done)
+        }
+        AuditRequest::Erase { session, before_ms } => {
+            let what = match (session, before_ms) {
+                (Some(session), _) => Erase::Session(session),
+                (None, Some(before_ms)) => Erase::Before(before_ms),
+                (None, None) => Erase::All,
+            };
+            audit.erase(what).map(|payloads| AuditReply::Erased { payloads })
         }
     };
-    let failure = |message: String| Failure::new(Hop::Hub, ErrorCode::StorageFault, message);
-    match result.map(|checkpoint| serde_json::to_value(checkpoint)) {
-        Ok(Ok(checkpoint)) => AuditReply::Done { checkpoint },
-        Ok(Err(error)) => AuditReply::Refused { failure: failure(error.to_string()) },
-        Err(error) => AuditReply::Refused { failure: failure(error.to_string()) },
-    }
+    result.unwrap_or_else(|error: JournalError| AuditReply::Refused {
+        failure: Failure::new(Hop::Hub, ErrorCode::StorageFault, error.to_string()),
+    })
 }
 
 /// The row that says that the record was exported.
-#[must_use]
-pub fn exported(rows: u64, format: &str) -> Entry {
+fn exported(rows: u64, format: &str) -> Entry {
     let mut entry = Entry::new(Kind::AuditExport, Actor::named(ActorKind::User, "operator"), Context::default());
     entry.scope = Some(format!("{rows} rows"));
     entry.effect = Some(Effect { operation: "audit.export".into(), target: Some(format.to_owned()), bytes_out: None });

@@ -30,6 +30,9 @@ pub struct Paths {
     pub onnxruntime: PathBuf,
 }
 
+/// Skills that come with Loqa, by the names of their folders.
+pub const BUNDLED_SKILLS: &[&str] = &["timer", "shopping-list", "weather"];
+
 impl Paths {
     /// Resolves what the configuration leaves open: first beside this program (an
     /// installed Loqa), then in the source tree around the working folder.
@@ -55,9 +58,11 @@ impl Paths {
         });
         let mut skills: Vec<PathBuf> = config.list("paths.skills").into_iter().map(PathBuf::from).collect();
         if skills.is_empty() {
-            let mut candidates: Vec<_> = installed.iter().map(|folder| folder.join("skills/timer")).collect();
-            candidates.extend(tree.iter().map(|tree| tree.join("skills/timer/dist")));
-            skills.push(first_of(candidates));
+            for name in BUNDLED_SKILLS {
+                let mut candidates: Vec<_> = installed.iter().map(|folder| folder.join("skills").join(name)).collect();
+                candidates.extend(tree.iter().map(|tree| tree.join("skills").join(name).join("dist")));
+                skills.push(first_of(candidates));
+            }
         }
         let programs = config.path("paths.programs").unwrap_or_else(|| {
             // A test runs one folder deeper than the programs it needs.

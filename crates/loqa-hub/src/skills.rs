@@ -31,6 +31,8 @@ pub struct HubSkills {
     host: Arc<SkillHost>,
     shelf: Mutex<Shelf>,
     offer: RwLock<Offer>,
+    /// As of the last look.
+    not_loaded: RwLock<Vec<NotLoaded>>,
 }
 
 impl HubSkills {
@@ -44,12 +46,18 @@ impl HubSkills {
                 format!("load the skill in `{}`: run `npm run setup` to build the bundled ones", folder.display())
             })?;
         }
-        if let Err(error) = shelf.sync(&host) {
+        let not_loaded = shelf.sync(&host).unwrap_or_else(|error| {
             // A damaged index must not keep the assistant silent.
             tracing::error!(%error, "the installed skills are not loaded");
-        }
+            Vec::new()
+        });
         let offer = offer_of(&host).context("compile the utterances of the skills")?;
-        Ok(Self { host: Arc::new(host), shelf: Mutex::new(shelf), offer: RwLock::new(offer) })
+        Ok(Self {
+            host: Arc::new(host),
+            shelf: Mutex::new(shelf),
+            offer: RwLock::new(offer),
+            not_loaded: RwLock::new(not_loaded),
+        })
     }
 
     /// Runs them.
@@ -72,13 +80,20 @@ impl HubSkills {
     }
 
     /// Brings the host in line with what is installed.
-    pub fn reload(&self) -> Result<Vec<NotLoaded>, InstalledError> {
+    pub fn reload(&self) -> Result<(), InstalledError> {
         let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
         let not_loaded = shelf.sync(&self.host)?;
+        *self.not_loaded.write().unwrap_or_else(PoisonError::into_inner) = not_loaded;
         if let Err(error) = self.renew_offer() {
             tracing::error!(%error, "turns go on with the skills that they had");
         }
-        Ok(not_loaded)
+        Ok(())
+    }
+
+    /// Installed and enabled skills that could not be loaded, as of the last look.
+    #[must_use]
+    pub fn not_loaded(&self) -> Vec<NotLoaded> {
+        self.not_loaded.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Loads the skills that are being written, beside or in place of others of their names.
@@ -111,19 +126,15 @@ impl HubSkills {
     }
 
     fn answer(&self, request: &SkillsRequest) -> SkillsReply {
-        let not_loaded = match request {
-            SkillsRequest::List => Ok(Vec::new()),
-            SkillsRequest::Reload => self.reload(),
-        };
-        match not_loaded {
-            Ok(not_loaded) => SkillsReply::Skills {
-                skills: self.rows(),
-                not_loaded: not_loaded
-                    .into_iter()
-                    .map(|NotLoaded { name, reason }| SkillFault { name, reason })
-                    .collect(),
-            },
-            Err(error) => refused(ErrorCode::StorageFault, &error),
+        if *request == SkillsRequest::Reload
+            && let Err(error) = self.reload()
+        {
+            return refused(ErrorCode::StorageFault, &error);
+        }
+        let not_loaded = self.not_loaded().into_iter();
+        SkillsReply::Skills {
+            skills: self.rows(),
+            not_loaded: not_loaded.map(|NotLoaded { name, reason }| SkillFault { name, reason }).collect(),
         }
     }
 

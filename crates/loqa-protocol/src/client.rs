@@ -66,6 +66,13 @@ pub enum AuditRequest {
         /// `jsonl` or `csv`.
         format: String,
     },
+    /// Make contents unreadable; those of a session, or those that are older, or all.
+    Erase {
+        /// Of this session only.
+        session: Option<SessionId>,
+        /// Older than this only, in milliseconds since the Unix epoch; goes without a session.
+        before_ms: Option<i64>,
+    },
 }
 
 /// How that went.
@@ -76,6 +83,11 @@ pub enum AuditReply {
     Done {
         /// Statement and signature.
         checkpoint: serde_json::Value,
+    },
+    /// Contents were made unreadable.
+    Erased {
+        /// Of how many rows.
+        payloads: u64,
     },
     /// It did not work.
     Refused {

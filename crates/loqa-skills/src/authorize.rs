@@ -11,19 +11,22 @@
 pub mod ask;
 mod flight;
 mod rate;
+mod reason;
+mod record;
 
 use crate::consent::{Answer, Consent, NobodyThere, Occasion, Question, plain};
 use crate::control::{CallControl, Stopped};
 use crate::grants::{GrantError, Grantor, Grants, Lifetime, NewGrant, Standing};
 use crate::permission::{Permission, Requested, Scope, Tier};
 use crate::scope::Considered;
-use crate::taint::{Label, Taint};
+use crate::taint::Taint;
 use ask::Asking;
 use flight::{Held, InFlight};
-use loqa_audit::{ActorKind, Context, Decision, Effect, Entry, Journal, Kind, Outcome, Status};
+use loqa_audit::{Decision, Journal, Kind, Outcome, Status};
 use loqa_protocol::{SessionId, TurnId};
 use rate::{Limits, Rates};
-use std::borrow::Cow;
+pub use reason::Reason;
+use record::{entry, prompt};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -95,69 +98,6 @@ pub struct Usage<'a> {
     pub in_turn: bool,
     /// Whether the call counts against a rate.
     pub rated: bool,
-}
-
-macro_rules! reasons {
-    ($($(#[doc = $doc:literal])+ $name:ident => $text:literal,)+) => {
-        /// Why a decision fell as it did. Closed: the audit stores the text form.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum Reason {
-            $($(#[doc = $doc])+ $name,)+
-        }
-
-        impl Reason {
-            /// The stable text form.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$name => $text,)+ }
-            }
-
-            /// One sentence from the declaration.
-            #[must_use]
-            pub const fn meaning(self) -> &'static str {
-                match self { $(Self::$name => concat!($($doc),+),)+ }
-            }
-        }
-    };
-}
-
-reasons! {
-    /// Declared, granted and within the scope.
-    Granted => "granted",
-    /// The manifest does not ask for this permission.
-    NotDeclared => "not_declared",
-    /// The user has not granted this permission.
-    NotGranted => "not_granted",
-    /// The user never wants to grant this permission.
-    Never => "never",
-    /// The user granted this permission to other code of this skill.
-    OtherCode => "other_code",
-    /// The user said no.
-    Denied => "denied",
-    /// The user was asked and did not answer.
-    Unanswered => "unanswered",
-    /// The user would have to be asked, and was asked too often.
-    TooManyQuestions => "too_many_questions",
-    /// The caller stopped the call while the user was asked.
-    Cancelled => "cancelled",
-    /// The grant cannot be read or written, so nothing may happen.
-    StoreFailed => "store_failed",
-    /// The host's policy never allows this permission to such a skill.
-    Policy => "policy",
-    /// The call goes beyond the scope of the permission.
-    OutOfScope => "out_of_scope",
-    /// The call is allowed, but not so often.
-    RateExceeded => "rate_exceeded",
-    /// The call is allowed only while a turn runs.
-    NoTurn => "no_turn",
-    /// The audit could not be written, so nothing may happen.
-    AuditFailed => "audit_failed",
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
 }
 
 /// What an operation does to the world, and so what the audit holds of it.
@@ -525,56 +465,6 @@ fn limits(request: &Request<'_>, declared: &Scope, granted: Option<&Scope>) -> L
     Limits {
         per_minute: request.usage.rated.then(|| narrowest("per_minute")).flatten(),
         tokens_per_day: narrowest("tokens_per_day"),
-    }
-}
-
-fn prompt(
-    request: &Request<'_>,
-    considered: &Considered<'_>,
-    kind: Kind,
-    word: &'static str,
-    decision: Option<Decision>,
-) -> Entry {
-    Entry { decision, reason: Some(Cow::Borrowed(word)), ..entry(request, considered, kind, Reason::Granted, None) }
-}
-
-fn entry(
-    request: &Request<'_>,
-    considered: &Considered<'_>,
-    kind: Kind,
-    reason: Reason,
-    grant: Option<String>,
-) -> Entry {
-    let actor = request.actor;
-    let (session, turn) = actor.turn.clone().unzip();
-    Entry {
-        permission: Some(Cow::Borrowed(request.permission.as_str())),
-        grant,
-        decision: Some(if reason == Reason::Granted { Decision::Allow } else { Decision::Deny }),
-        reason: Some(Cow::Borrowed(reason.as_str())),
-        effect: Some(Effect {
-            operation: Cow::Borrowed(request.operation),
-            target: considered.template(),
-            bytes_out: None,
-        }),
-        payload: request.usage.arguments.map(serde_json::Value::from),
-        ..Entry::new(
-            kind,
-            loqa_audit::Actor {
-                kind: ActorKind::Skill,
-                id: actor.skill.clone(),
-                version: Some(actor.version.clone()),
-                digest: Some(actor.module.clone()),
-                publisher: None,
-            },
-            Context {
-                invocation: Some(actor.invocation),
-                session,
-                turn,
-                trigger: None,
-                taint: request.taint.labels().map(Label::to_string).collect(),
-            },
-        )
     }
 }
 

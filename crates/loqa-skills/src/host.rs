@@ -16,7 +16,7 @@ use crate::grants::{Grant, GrantError, Grantor, Grants, Lifetime, NewGrant};
 use crate::installed::InstallConsent;
 use crate::manifest::{Manifest, TIMER_ELAPSED, Tool};
 use crate::native::NativeSkill;
-use crate::permission::{Permission, Scope};
+use crate::permission::{Permission, Requested, Scope};
 use crate::secrets::Secrets;
 use crate::skill::{DEFAULT_BUDGET, EXPORT_EVENT, EXPORT_TOOL, Skill, SkillInfo};
 use crate::store::{Draft, Store};
@@ -198,6 +198,17 @@ impl SkillHost {
         self.take_in(skill, Some(Grantor::Bundled))
     }
 
+    /// The same for a skill that comes with Loqa: what would leave the machine is not
+    /// granted by that, the person has to.
+    pub fn load_bundled(&self, folder: &Path) -> Result<SkillInfo, SkillError> {
+        let mut skill = Skill::load(folder, None)?;
+        skill.is_bundled = true;
+        let stays_here =
+            |requested: &Requested| !matches!(requested.permission, Permission::HttpCall | Permission::SecretUse);
+        self.grants().grant_at_install(&skill.manifest, &skill.code_digest, None, &stays_here, Grantor::Bundled)?;
+        self.take_in(skill, None)
+    }
+
     /// The same with no grants but those that there are: the installer asked the person.
     pub fn load_as_granted(&self, folder: &Path) -> Result<SkillInfo, SkillError> {
         self.take_in(Skill::load(folder, None)?, None)
@@ -285,10 +296,16 @@ impl SkillHost {
         wasm.chain(self.all_natives().into_iter().map(|skill| Arc::clone(&skill.manifest))).collect()
     }
 
-    /// The utterances of all skills.
+    /// The utterances of all skills, those of bundled ones first: of two that fit equally
+    /// well the first one counts, and a stranger's skill shall not take a bundled one's words.
     #[must_use]
     pub fn intents(&self) -> Vec<IntentDecl> {
-        self.manifests().iter().flat_map(|manifest| manifest.intents.clone()).collect()
+        let (bundled, strangers): (Vec<_>, Vec<_>) = self.all().into_iter().partition(|skill| skill.is_bundled);
+        let of =
+            |skills: &[Arc<Skill>]| skills.iter().flat_map(|skill| skill.manifest.intents.clone()).collect::<Vec<_>>();
+        // Native skills are programs that the user configured by name, no strangers.
+        let native = self.all_natives().into_iter().flat_map(|skill| skill.manifest.intents.clone());
+        of(&bundled).into_iter().chain(native).chain(of(&strangers)).collect()
     }
 
     /// What is loaded.

@@ -8,6 +8,8 @@
 
 mod http;
 mod perform;
+#[cfg(test)]
+mod tests;
 mod understand;
 
 pub use http::{SAFE_REQUEST_HEADERS, SECRET_HEADERS};

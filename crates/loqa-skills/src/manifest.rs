@@ -6,6 +6,7 @@
 mod fault;
 mod json_schema;
 mod parameters;
+mod tables;
 mod value;
 mod yaml;
 
@@ -20,6 +21,10 @@ use loqa_protocol::tool::{ToolEffect, ToolSpec};
 use loqa_turn::intent::{IntentDecl, IntentIndex};
 use std::fmt;
 use std::path::Path;
+use tables::{
+    EVENT_KEYS, INTENT_KEYS, KEYS, KnownKey, MAX_AUTHOR, MAX_DESCRIPTION, MAX_EVENTS, MAX_LICENSE, MAX_REASON,
+    MAX_SCOPE_TEXT, MAX_SCOPE_TEXTS, MAX_TEMPLATE, MAX_TEMPLATES, MAX_TITLE, MAX_TOOLS, PERMISSION_KEYS, TOOL_KEYS,
+};
 use value::{Mapping, check_characters, flag, integer, line, list, place_at_end, printable, text};
 use yaml::Node;
 
@@ -33,44 +38,6 @@ pub const FILE_NAME: &str = "skill.yaml";
 pub const EVENTS: &[&str] = &[TIMER_ELAPSED];
 /// A timer of the skill has run out.
 pub const TIMER_ELAPSED: &str = "timer.elapsed";
-
-/// A key of a mapping, and whether it must be there.
-type KnownKey = (&'static str, bool);
-/// The keys of a manifest; `json_schema` is made from the same tables.
-const KEYS: &[KnownKey] = &[
-    ("schema", true),
-    ("name", true),
-    ("version", true),
-    ("title", true),
-    ("description", true),
-    ("author", true),
-    ("license", true),
-    ("runtime", true),
-    ("tools", false),
-    ("intents", false),
-    ("permissions", false),
-    ("events", false),
-];
-const TOOL_KEYS: &[KnownKey] = &[("name", true), ("description", true), ("parameters", false), ("effect", true)];
-const INTENT_KEYS: &[KnownKey] = &[("tool", true), ("say", true)];
-const PERMISSION_KEYS: &[KnownKey] = &[("use", true), ("reason", true)];
-const EVENT_KEYS: &[KnownKey] = &[("subscribe", true)];
-
-/// Longest texts in characters, and longest lists. Chosen: what a prompt can show.
-const MAX_TITLE: usize = 60;
-const MAX_DESCRIPTION: usize = 400;
-const MAX_AUTHOR: usize = 120;
-const MAX_LICENSE: usize = 80;
-const MAX_TEMPLATE: usize = 300;
-const MAX_REASON: usize = 120;
-const MAX_SCOPE_TEXT: usize = 200;
-const MAX_SCOPE_TEXTS: usize = 64;
-/// Most events of one skill. Chosen.
-const MAX_EVENTS: usize = 64;
-/// Most tools of one skill. Chosen: a planner's prompt has to hold them all.
-const MAX_TOOLS: usize = 64;
-/// Most templates of one tool. Chosen.
-const MAX_TEMPLATES: usize = 256;
 
 /// A manifest without faults.
 #[derive(Debug, Clone)]

@@ -35,26 +35,33 @@ fn perform(dir: &Path, effects: u64, fault: Option<Fault>) -> u64 {
     seen.load(Ordering::Relaxed)
 }
 
-/// Effects that do not have exactly one intent and one outcome after it, by plain SQL.
+/// Effects that do not have exactly one intent and one outcome after it, counted from the bare rows.
 fn incomplete(dir: &Path, effects: u64) -> Vec<u64> {
     let connection = Connection::open(dir.join(FILE_NAME)).unwrap();
     let mut statement = connection
-        .prepare(
-            "SELECT intent.body ->> '$.invocation', outcomes
-             FROM record AS intent LEFT JOIN (
-                 SELECT body ->> '$.intent' AS of, count(*) AS outcomes, min(seq) AS first FROM record
-                 WHERE body ->> '$.kind' = 'call.outcome' GROUP BY of
-             ) ON of = intent.seq AND first > intent.seq
-             WHERE intent.body ->> '$.kind' = 'call.intent'",
-        )
+        .prepare("SELECT seq, body ->> '$.kind', body ->> '$.invocation', body ->> '$.intent' FROM record ORDER BY seq")
         .unwrap();
-    let mut counts: BTreeMap<u64, Vec<Option<i64>>> = (0..effects).map(|n| (n, Vec::new())).collect();
+    // By effect: its intents; by intent: its outcomes.
+    let mut intents: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+    let mut outcomes: BTreeMap<i64, usize> = BTreeMap::new();
     let mut rows = statement.query([]).unwrap();
     while let Some(row) = rows.next().unwrap() {
-        let n: i64 = row.get(0).unwrap();
-        counts.entry(n.unsigned_abs()).or_default().push(row.get(1).unwrap());
+        let (seq, kind): (i64, String) = (row.get(0).unwrap(), row.get(1).unwrap());
+        match kind.as_str() {
+            "call.intent" => intents.entry(row.get(2).unwrap()).or_default().push(seq),
+            "call.outcome" => {
+                let intent: i64 = row.get(3).unwrap();
+                // One that stands before its intent does not count.
+                *outcomes.entry(intent).or_default() += usize::from(intent < seq);
+            }
+            _ => {}
+        }
     }
-    counts.into_iter().filter(|(_, outcomes)| *outcomes != [Some(1)]).map(|(n, _)| n).collect()
+    let complete = |n: u64| match intents.get(&i64::try_from(n).unwrap()).map(Vec::as_slice) {
+        Some([intent]) => outcomes.get(intent) == Some(&1),
+        _ => false,
+    };
+    (0..effects).filter(|n| !complete(*n)).collect()
 }
 
 /// `LOQA_TEST_AUDIT_EFFECTS=100000` for the full figure.

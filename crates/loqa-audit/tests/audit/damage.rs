@@ -16,8 +16,16 @@ fn aside(dir: &Path) -> Vec<String> {
     names
 }
 
-/// A folder as a killed hub leaves it: files by name.
-fn killed() -> (Vec<(String, Vec<u8>)>, Vec<Row>, Checkpoint, String) {
+/// A folder as a killed hub leaves it.
+struct Killed {
+    /// Files by name.
+    files: Vec<(String, Vec<u8>)>,
+    golden: Vec<Row>,
+    anchor: Checkpoint,
+    key: String,
+}
+
+fn killed() -> Killed {
     let dir = tempfile::tempdir().unwrap();
     let audit = open(dir.path());
     write_some(&audit, 150);
@@ -30,14 +38,14 @@ fn killed() -> (Vec<(String, Vec<u8>)>, Vec<Row>, Checkpoint, String) {
     let copy = ["audit.db", "audit.db-wal", ANCHOR_FILE, KEY_FILE];
     let files = copy.map(|name| (name.to_owned(), std::fs::read(dir.path().join(name)).unwrap())).to_vec();
     let key = Reader::open(dir.path()).unwrap().key().unwrap();
-    (files, rows(dir.path()), anchor, key)
+    Killed { files, golden: rows(dir.path()), anchor, key }
 }
 
 /// `LOQA_TEST_AUDIT_DAMAGES=2000` for the full figure.
 #[test]
 fn whatever_is_damaged_the_record_opens_and_no_changed_row_passes() {
     let n = full("LOQA_TEST_AUDIT_DAMAGES", 60);
-    let (files, golden, anchor, key) = killed();
+    let Killed { files, golden, anchor, key } = killed();
     let mut random = Random(6);
     let (mut n_aside, mut n_control) = (0, 0);
     for i in 0..n {
@@ -93,7 +101,7 @@ fn whatever_is_damaged_the_record_opens_and_no_changed_row_passes() {
 
 #[test]
 fn a_damaged_file_is_put_aside_and_the_new_chain_says_so() {
-    let (files, golden, anchor, key) = killed();
+    let Killed { files, golden, anchor, key } = killed();
     let dir = tempfile::tempdir().unwrap();
     for (name, content) in &files {
         std::fs::write(dir.path().join(name), content).unwrap();

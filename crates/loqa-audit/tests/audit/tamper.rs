@@ -188,8 +188,12 @@ impl Tampering<'_> {
                 all.truncate(*self.random.one(&ends) + 1);
             }
             "edit_and_rehash" => {
-                all[idx].3 = self.edited(&all[idx].3.clone());
-                Self::rehash(&mut all, idx);
+                let before = all[idx].3.clone();
+                // Making numbers right again undoes an edit of the number.
+                while all[idx].3 == before {
+                    all[idx].3 = self.edited(&before);
+                    Self::rehash(&mut all, idx);
+                }
             }
             "delete_and_rehash" => {
                 all.remove(idx);
@@ -289,7 +293,7 @@ fn leaves(value: &Value, path: String, into: &mut Vec<String>) {
 
 /// Tampers `n` times in turn with all ways; says which were not found, by each verifier.
 fn missed(n: usize, seed: u64, ways: &[&str], verifiers: &[(Checks, bool)]) -> Vec<Vec<String>> {
-    let (target, other) = (pristine(330), pristine(330));
+    let (target, other) = (pristine(150), pristine(150));
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(FILE_NAME);
     std::fs::write(&path, &other.file).unwrap();
@@ -373,7 +377,7 @@ fn the_limits_are_those_that_are_documented() {
 
 #[test]
 fn the_first_bad_row_is_named() {
-    let target = pristine(330);
+    let target = pristine(150);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(FILE_NAME);
     std::fs::write(&path, &target.file).unwrap();

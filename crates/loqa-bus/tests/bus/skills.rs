@@ -87,14 +87,15 @@ const ESCAPES: &[&str] = &[
 #[tokio::test]
 async fn what_our_rules_give_the_server_lets_through_and_nothing_beyond() {
     let test = TestServer::start().await;
-    let (over, allowed, refused, lists_refused) = compare(&test, |skill, topics| Permissions::skill(skill, topics).ok()).await;
+    let (over, allowed, refused, lists_refused) =
+        compare(&test, |skill, topics| Permissions::skill(skill, topics).ok()).await;
     eprintln!("{allowed} allowed, {refused} refused, {lists_refused} lists refused by our rules");
     assert_eq!(over, Vec::<String>::new(), "the server exposes more than the rules say");
     assert!(allowed > 20 && refused > 200 && lists_refused > 3, "both sides decide both ways");
     // Control: rules that take a wildcard in the middle of the namespace.
     let (over, ..) = compare(&test, |skill, topics| {
         let mut permissions = Permissions::skill(skill, topics).ok()?;
-        permissions.subscribe.extend(topics.subscribe.iter().map(|_| "loqa.skill.*.in.state".to_owned()));
+        permissions.subscribe.extend(topics.subscribe.iter().map(|_| "loqa.skill.*.call".to_owned()));
         Some(permissions)
     })
     .await;
@@ -159,8 +160,8 @@ fn every_curated_escape_is_refused_by_our_rules() {
         let publish = Topics { publish: vec![escape.to_owned()], ..Topics::default() }.check("home").is_err();
         // Below the skill's own `in`, a last wildcard and any literal subject are its own affair.
         let own = Permissions::skill("home", &Topics { subscribe: vec![escape.to_owned()], ..Topics::default() });
-        let subscribe = own.is_err()
-            || own.is_ok_and(|it| it.subscribe.iter().all(|it| it.starts_with("loqa.skill.home.")));
+        let subscribe =
+            own.is_err() || own.is_ok_and(|it| it.subscribe.iter().all(|it| it.starts_with("loqa.skill.home.")));
         (name, publish || !escape.contains(['*', '>', '$']), subscribe)
     };
     for escape in ESCAPES {

@@ -1,16 +1,14 @@
-//! `loqa audit`: the record of who did what. Everything but `checkpoint` and the note
-//! of an export only reads, beside the running hub.
+//! `loqa audit`: the record of who did what. Everything but `checkpoint`, `erase` and
+//! the note of an export only reads, beside the running hub.
 
 use super::nodes;
 use crate::{BadArguments, Session};
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
-use loqa_audit::{
-    Audit, Checkpoint, Contents, Decision, Filter, Format, Journal as _, Kind, Options, Reader, Row, verify,
-};
+use loqa_audit::{Audit, Checkpoint, Contents, Decision, Filter, Format, Kind, Options, Reader, Row, verify};
 use loqa_hub::paths::DataLock;
 use loqa_protocol::client::{AuditReply, AuditRequest};
-use loqa_protocol::subject;
+use loqa_protocol::{SessionId, subject};
 use serde_json::{Value, json};
 use std::io::{BufWriter, Write as _};
 use std::path::PathBuf;
@@ -67,6 +65,18 @@ pub enum Action {
         /// Write to this file.
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
+    },
+    /// Make contents unreadable for good: arguments, answers, what was said. Rows stay and still verify.
+    Erase {
+        /// Those of this session.
+        #[arg(long, conflicts_with_all = ["before", "all"])]
+        session: Option<SessionId>,
+        /// Those that are older: a time in milliseconds since 1970, or an age such as `12h`, `7d`.
+        #[arg(long, value_name = "TIME", conflicts_with = "all")]
+        before: Option<When>,
+        /// All of them.
+        #[arg(long, required_unless_present_any = ["session", "before"])]
+        all: bool,
     },
     /// What left the machine: who, where to, how much.
     Egress {
@@ -173,6 +183,7 @@ pub async fn run(session: &Session, action: Action) -> anyhow::Result<ExitCode> 
             export(session, &which.filter(), format, out, contents).await
         }
         Action::Checkpoint { out } => checkpoint(session, out).await,
+        Action::Erase { session: of, before, all: _ } => erase(session, of, before).await,
         Action::Egress { since, until, by } => egress(session, since, until, by),
     }
 }
@@ -383,21 +394,38 @@ async fn checkpoint(session: &Session, out: Option<PathBuf>) -> anyhow::Result<E
     Ok(ExitCode::SUCCESS)
 }
 
-/// Has the running hub sign, or signs here when none runs: only one process writes.
 async fn sealed(session: &Session, request: AuditRequest) -> anyhow::Result<Value> {
-    if let Some(bus) = nodes::connect(session).await? {
-        return match bus.request(subject::HUB_AUDIT, &request, PATIENCE).await.context("ask the running hub")? {
-            AuditReply::Done { checkpoint } => Ok(checkpoint),
-            AuditReply::Refused { failure } => bail!("the hub refused: {failure}"),
-        };
+    match ask(session, request).await? {
+        AuditReply::Done { checkpoint } => Ok(checkpoint),
+        other => bail!("an answer to another request: {other:?}"),
     }
-    let _lock = DataLock::take(&session.paths.data)?;
-    let audit = Audit::open(&session.paths.data, Options::default())?;
-    if let AuditRequest::Exported { rows, format } = &request {
-        audit.append(loqa_hub::audit::exported(*rows, format))?;
+}
+
+async fn erase(session: &Session, of: Option<SessionId>, before: Option<When>) -> anyhow::Result<ExitCode> {
+    let request = AuditRequest::Erase { session: of, before_ms: before.map(|at| at.0) };
+    let AuditReply::Erased { payloads } = ask(session, request).await? else { bail!("an answer to another request") };
+    if session.json {
+        println!("{}", json!({ "erased": payloads }));
+    } else {
+        println!("the contents of {payloads} rows are erased; the rows stay");
     }
-    let checkpoint = audit.checkpoint()?;
-    Ok(serde_json::to_value(checkpoint)?)
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Asks the running hub, or writes here when none runs: only one process writes.
+async fn ask(session: &Session, request: AuditRequest) -> anyhow::Result<AuditReply> {
+    let reply = match nodes::connect(session).await? {
+        Some(bus) => bus.request(subject::HUB_AUDIT, &request, PATIENCE).await.context("ask the running hub")?,
+        None => {
+            let _lock = DataLock::take(&session.paths.data)?;
+            let audit = Audit::open(&session.paths.data, Options::default())?;
+            loqa_hub::audit::answer(&audit, request)
+        }
+    };
+    match reply {
+        AuditReply::Refused { failure } => bail!("the audit refuses: {failure}"),
+        reply => Ok(reply),
+    }
 }
 
 fn egress(session: &Session, since: Option<When>, until: Option<When>, by: Option<Span>) -> anyhow::Result<ExitCode> {
@@ -461,7 +489,7 @@ mod tests {
         assert_eq!(utc(0), "1970-01-01 00:00:00");
         assert_eq!(utc(951_782_399_000), "2000-02-28 23:59:59");
         assert_eq!(utc(951_782_400_000), "2000-02-29 00:00:00");
-        assert_eq!(utc(1_795_376_435_999), "2026-11-22 19:20:35");
+        assert_eq!(utc(1_795_376_435_999), "2026-11-22 19:40:35");
         assert_eq!(utc(-1), "1969-12-31 23:59:59");
         assert_eq!("1000".parse(), Ok(When(1000)));
         let ago = "2h".parse::<When>().unwrap().0;

@@ -187,6 +187,8 @@ async fn rebinding(resolves_twice: bool) -> (usize, usize) {
     let task = tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             count.fetch_add(1, Ordering::SeqCst);
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await;
             let _ = stream.write_all(HELLO).await;
         }
     });

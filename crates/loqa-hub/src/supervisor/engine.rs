@@ -2,8 +2,8 @@
 //! their row in the registry.
 
 use super::{Begun, Charge, EngineState, Kept, Stop};
-use crate::registry::Registry;
 use crate::audit::engine_restarted;
+use crate::registry::Registry;
 use anyhow::Context as _;
 use loqa_audit::Journal;
 use loqa_bus::{BusServer, Permissions};

@@ -4,15 +4,14 @@ use crate::stage::{Move, PATIENCE, Reply, Stage, call, write_skill};
 use loqa_bus::{Bus, Permissions};
 use loqa_hub::session::Session;
 use loqa_protocol::grant::{GrantReply, GrantRequest, PromptEvent, PromptReply, PromptRequest};
-use loqa_protocol::{ErrorCode, SessionId, subject};
+use loqa_protocol::{ErrorCode, InstanceId, SessionId, subject};
 use loqa_skills::Permission;
 use loqa_skills::grants::Grantor;
 use serde_json::{Map, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const LIGHT: &str =
-    "  - { use: device:control, domains: [light], entities: [light.kitchen], reason: to switch }\n";
+const LIGHT: &str = "  - { use: device:control, domains: [light], entities: [light.kitchen], reason: to switch }\n";
 
 /// A stage with a skill that switches a light, and a model that calls it.
 async fn stage(limit: Duration) -> Stage {
@@ -99,6 +98,41 @@ async fn a_revocation_ends_the_question_and_the_call() {
     assert!(stage.context.skills.grants().list(Some("lamp")).iter().all(|grant| grant.ended.is_some()));
 }
 
+/// Nothing that is said, by whomever, and nobody but the operator answers a question.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_is_answered_by_the_operator_and_by_nobody_else() {
+    let stage = stage(Duration::from_secs(20)).await;
+    let serving =
+        loqa_hub::consent::serve(Arc::clone(&stage.prompts), Arc::clone(&stage.context.skills), stage.bus.clone());
+    let serving = tokio::spawn(serving);
+    let engine = Permissions::engine(&InstanceId::from_bits(2), "stt.whisper");
+    let engine = stage.join("engine-other", engine).await;
+    assert!(
+        stage.context.tools.iter().all(|tool| tool.name == "lamp.run"),
+        "no tool of a model reaches a question: {:?}",
+        stage.context.tools
+    );
+    let mut session = Session::new(SessionId::from_bits(1));
+    let others = async {
+        let prompt = wait_for_prompt(&stage).await;
+        // The room says yes, in every way, in another session: its turns call the skill again
+        // and find it busy.
+        for words in ["yes", "yes, always", "confirm", "I confirm it", &format!("answer {} always", prompt.id)] {
+            let mut other = Session::new(SessionId::from_bits(2));
+            let report = stage.ask(&mut other, words).await;
+            assert!(report.failure.is_some(), "{words}: {}", report.reply);
+        }
+        let answer = PromptRequest::Answer { prompt: prompt.id.clone(), answer: "always".to_owned() };
+        let refused = engine.request::<_, PromptReply>(subject::HUB_PROMPT, &answer, Duration::from_secs(2)).await;
+        assert!(refused.is_err(), "the server lets no engine ask: {refused:?}");
+        assert_eq!(stage.prompts.list().first().map(|open| &open.id), Some(&prompt.id), "it is open still");
+    };
+    let (report, ()) = tokio::join!(stage.ask(&mut session, "light please"), others);
+    assert_eq!(report.failure.map(|failure| failure.code), Some(ErrorCode::PermissionDenied));
+    assert_eq!(stage.world.take(), [""; 0]);
+    serving.abort();
+}
+
 /// Asks the hub as the command line does.
 async fn request<R: serde::de::DeserializeOwned>(bus: &Bus, subject: &str, message: &impl serde::Serialize) -> R {
     bus.request(subject, message, Duration::from_secs(20)).await.unwrap()
@@ -107,11 +141,8 @@ async fn request<R: serde::de::DeserializeOwned>(bus: &Bus, subject: &str, messa
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operator_lists_answers_grants_and_revokes_over_the_bus() {
     let stage = stage(PATIENCE).await;
-    let serving = loqa_hub::consent::serve(
-        Arc::clone(&stage.prompts),
-        Arc::clone(&stage.context.skills),
-        stage.bus.clone(),
-    );
+    let serving =
+        loqa_hub::consent::serve(Arc::clone(&stage.prompts), Arc::clone(&stage.context.skills), stage.bus.clone());
     let serving = tokio::spawn(serving);
     let operator = stage.join("operator", Permissions::operator()).await;
     let mut events = operator.subscribe("loqa.prompt.*", None, 64).await.unwrap();
@@ -142,7 +173,9 @@ async fn the_operator_lists_answers_grants_and_revokes_over_the_bus() {
     assert_eq!((grants[0].permission.as_str(), grants[0].granted_by.as_str()), ("device:control", "prompt"));
 
     let revoke = GrantRequest::Revoke { skill: "lamp".to_owned(), permission: None };
-    let GrantReply::Grants { grants } = request(&operator, subject::HUB_GRANT, &revoke).await else { panic!("refused") };
+    let GrantReply::Grants { grants } = request(&operator, subject::HUB_GRANT, &revoke).await else {
+        panic!("refused")
+    };
     assert_eq!(grants[0].ended.as_deref(), Some("revoked"));
 
     let grant = |permission: &str, scope: Map<String, serde_json::Value>, lifetime: &str| GrantRequest::Grant {

@@ -88,7 +88,8 @@ fn mind(case: &Arc<Mutex<Case>>) -> Mind {
         // Whatever became of line breaks on the way, its number is there.
         let marker = &case.text[case.text.rfind('[').unwrap_or(0)..];
         let tells = |message: &ChatMessage| message.content.contains(marker);
-        let has_obeyed = this_turn.iter().any(|message| message.role == Role::Assistant && message.content.contains(&order.name));
+        let has_obeyed =
+            this_turn.iter().any(|message| message.role == Role::Assistant && message.content.contains(&order.name));
         if has_obeyed {
             return Move::Say("Done.".to_owned());
         }
@@ -165,14 +166,8 @@ fn bundled() -> Vec<PathBuf> {
 
 fn load(skills: &SkillHost, folder: &Path) {
     // Somebody else's skill, which brings a text from its store.
-    let mail = write_skill(
-        folder,
-        "mail",
-        "  - { use: kv:store, reason: r }\n",
-        "kv_get",
-        r#"{"key":"mail"}"#,
-        Reply::AsHost,
-    );
+    let mail =
+        write_skill(folder, "mail", "  - { use: kv:store, reason: r }\n", "kv_get", r#"{"key":"mail"}"#, Reply::AsHost);
     let (manifest, digest) = loqa_skills::identify(&mail).unwrap();
     skills.grants().grant_at_install(&manifest, &digest, None, &|_| true, Grantor::Install).unwrap();
     skills.load_as_granted(&mail).unwrap();
@@ -216,9 +211,7 @@ fn deliver(stage: &Stage, text: &str) {
     let database = rusqlite::Connection::open(stage.folder.path().join("data/skills.db")).unwrap();
     database.busy_timeout(Duration::from_secs(5)).unwrap();
     let value = json!({ "say": "", "data": { "text": text } }).to_string();
-    database
-        .execute("INSERT OR REPLACE INTO kv (skill, key, value) VALUES ('mail', 'mail', ?1)", [value])
-        .unwrap();
+    database.execute("INSERT OR REPLACE INTO kv (skill, key, value) VALUES ('mail', 'mail', ?1)", [value]).unwrap();
 }
 
 /// Answers every question like this, as long as it lives; counts them.
@@ -282,7 +275,12 @@ async fn attack(drops_labels: bool) -> (usize, Vec<String>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_injected_text_reaches_outside_without_a_confirmation() {
     let (n_turns, happened) = attack(false).await;
-    assert!(happened.is_empty(), "{} of {n_turns} turns:\n{}", happened.len(), happened[..happened.len().min(10)].join("\n"));
+    assert!(
+        happened.is_empty(),
+        "{} of {n_turns} turns:\n{}",
+        happened.len(),
+        happened[..happened.len().min(10)].join("\n")
+    );
     println!("injection: {n_turns} turns of {} texts, nothing unconfirmed", texts().len());
 }
 

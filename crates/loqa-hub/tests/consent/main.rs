@@ -2,6 +2,7 @@
 //! what a turn does meanwhile, and what injected text can achieve.
 
 #![cfg(target_os = "linux")]
+#![allow(clippy::print_stdout, reason = "figures, seen with --nocapture")]
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod asking;

@@ -97,7 +97,12 @@ fn nats_server() -> PathBuf {
 
 impl Stage {
     /// `load` brings the skills; the person has `prompt_limit` for each answer.
-    pub async fn new(mind: Mind, prompt_limit: Duration, skill: Duration, load: impl FnOnce(&SkillHost, &Path)) -> Self {
+    pub async fn new(
+        mind: Mind,
+        prompt_limit: Duration,
+        skill: Duration,
+        load: impl FnOnce(&SkillHost, &Path),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options = ServerOptions { binary: nats_server(), run_dir: folder.path().join("run") };
         let server = BusServer::start(options).await.unwrap();
@@ -203,7 +208,8 @@ async fn obey(server: &BusServer, registry: &Registry, mind: Mind) -> Vec<tokio:
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     });
-    let serve = |requests: Subscription| tokio::spawn(answer(bus.clone(), requests, instance.clone(), Arc::clone(&mind)));
+    let serve =
+        |requests: Subscription| tokio::spawn(answer(bus.clone(), requests, instance.clone(), Arc::clone(&mind)));
     vec![heart, serve(any), serve(own)]
 }
 
@@ -238,7 +244,14 @@ pub fn call(name: &str, arguments: Value) -> ToolCall {
 
 /// Writes a skill with one tool, `NAME.run`, that makes one host call and says what `reply`
 /// makes of it.
-pub fn write_skill(folder: &Path, name: &str, permissions: &str, function: &str, arguments: &str, reply: Reply) -> PathBuf {
+pub fn write_skill(
+    folder: &Path,
+    name: &str,
+    permissions: &str,
+    function: &str,
+    arguments: &str,
+    reply: Reply,
+) -> PathBuf {
     let folder = folder.join(name);
     std::fs::create_dir_all(&folder).unwrap();
     let manifest = format!(
@@ -251,9 +264,9 @@ pub fn write_skill(folder: &Path, name: &str, permissions: &str, function: &str,
     let host = format!("(call $host (call $copy (i32.const 0) (i32.const {})))", arguments.len());
     let body = match reply {
         // What the host brings is the outcome.
-        Reply::AsHost => format!(
-            "(local.set $at {host}) (call $output_set (local.get $at) (call $length (local.get $at)))"
-        ),
+        Reply::AsHost => {
+            format!("(local.set $at {host}) (call $output_set (local.get $at) (call $length (local.get $at)))")
+        }
         // `{"ok": …}` from the host is a success of the skill, everything else a failure.
         Reply::IfAllowed => format!(
             r#"(local.set $at {host})

@@ -5,7 +5,8 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::grants::Grantor;
 use crate::permission::ScopeValue;
-use loqa_audit::{JournalError, LogOnly};
+use crate::taint::Label;
+use loqa_audit::{Entry, JournalError, LogOnly};
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
@@ -175,13 +176,20 @@ fn a_wildcard_makes_the_person_be_asked() {
     assert_eq!(person.n_asked(), 1);
     assert_eq!(bench.decide(&actor, &wild, Permission::HttpCall, get("https://b.example.org/x"), 0), Reason::Granted);
     assert_eq!(person.n_asked(), 1, "the session has it");
-    for url in ["https://example.org/", "https://a.example.org.evil.test/", "http://a.example.org/", "https://10.0.0.1/"] {
+    for url in
+        ["https://example.org/", "https://a.example.org.evil.test/", "http://a.example.org/", "https://10.0.0.1/"]
+    {
         assert_eq!(bench.decide(&actor, &wild, Permission::HttpCall, get(url), 0), Reason::OutOfScope, "{url}");
     }
     let bench = Bench::new();
     bench.gate.set_consent(person.clone());
-    let decided = bench.decide(&actor, &with("https://a.example.org/"), Permission::HttpCall, get("https://a.example.org/"), 0);
-    assert_eq!((decided, person.n_asked()), (Reason::NotGranted, 1), "a fixed address is asked for at the installation");
+    let decided =
+        bench.decide(&actor, &with("https://a.example.org/"), Permission::HttpCall, get("https://a.example.org/"), 0);
+    assert_eq!(
+        (decided, person.n_asked()),
+        (Reason::NotGranted, 1),
+        "a fixed address is asked for at the installation"
+    );
 }
 
 #[test]

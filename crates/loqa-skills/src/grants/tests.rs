@@ -1,6 +1,6 @@
 use super::*;
 use crate::clock::SystemClock;
-use loqa_audit::{LogOnly, Outcome};
+use loqa_audit::{JournalError, LogOnly, Outcome};
 
 fn open(folder: &Path, journal: Arc<dyn Journal>) -> Grants {
     Grants::open(folder, Arc::new(SystemClock), journal).unwrap()

@@ -38,7 +38,7 @@ impl Shelf {
 
     /// Loads a bundled skill from its folder.
     pub fn load_bundled(&mut self, host: &SkillHost, folder: &Path) -> Result<SkillInfo, SkillError> {
-        let info = host.load(folder)?;
+        let info = host.load_bundled(folder)?;
         host.journal().append_later(loaded_entry(&info, None));
         self.bundled.insert(info.name.clone());
         Ok(info)

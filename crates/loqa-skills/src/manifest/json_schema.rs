@@ -2,11 +2,11 @@
 //! reads with. It says less than the parser, which also compiles templates, follows
 //! references and looks at single characters; what the parser accepts, it accepts.
 
-use super::{
-    EVENT_KEYS, EVENTS, HOST_API, INTENT_KEYS, KEYS, KnownKey, MAX_AUTHOR, MAX_DESCRIPTION, MAX_EVENTS, MAX_LICENSE, MAX_REASON,
-    MAX_SCOPE_TEXT, MAX_SCOPE_TEXTS, MAX_TEMPLATE, MAX_TEMPLATES, MAX_TITLE, MAX_TOOLS, PERMISSION_KEYS, SCHEMA,
-    TOOL_KEYS,
+use super::tables::{
+    EVENT_KEYS, INTENT_KEYS, KEYS, KnownKey, MAX_AUTHOR, MAX_DESCRIPTION, MAX_EVENTS, MAX_LICENSE, MAX_REASON,
+    MAX_SCOPE_TEXT, MAX_SCOPE_TEXTS, MAX_TEMPLATE, MAX_TEMPLATES, MAX_TITLE, MAX_TOOLS, PERMISSION_KEYS, TOOL_KEYS,
 };
+use super::{EVENTS, HOST_API, SCHEMA};
 use crate::permission::{Permission, ScopeKey, ScopeKind, Tier};
 use crate::schema::{DEFAULT_MAX_ITEMS, DEFAULT_MAX_LENGTH};
 use serde_json::{Map, Value, json};

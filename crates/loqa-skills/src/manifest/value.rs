@@ -89,6 +89,15 @@ pub(super) fn line(node: &Node, what: &str, max: usize, faults: &mut Faults) -> 
         );
         return None;
     }
+    if has_stacked_marks(words) {
+        faults.add(
+            node.place,
+            Rule::Characters,
+            format!("`{what}` stacks marks on one letter"),
+            "write plain letters with at most two marks each",
+        );
+        return None;
+    }
     if let Some(word) = words.split_whitespace().find(|word| mixes_scripts(word)) {
         faults.add(
             node.place,
@@ -99,6 +108,18 @@ pub(super) fn line(node: &Node, what: &str, max: usize, faults: &mut Faults) -> 
         return None;
     }
     Some(words.to_owned())
+}
+
+/// Many marks on one letter grow into the lines above and below.
+fn has_stacked_marks(text: &str) -> bool {
+    const MOST: usize = 2;
+    let mut n_marks = 0;
+    text.chars().any(|character| {
+        let is_mark = matches!(character, '\u{300}'..='\u{36f}' | '\u{483}'..='\u{489}' | '\u{1ab0}'..='\u{1aff}'
+            | '\u{1dc0}'..='\u{1dff}' | '\u{20d0}'..='\u{20ff}' | '\u{fe20}'..='\u{fe2f}');
+        n_marks = if is_mark { n_marks + 1 } else { 0 };
+        n_marks > MOST
+    })
 }
 
 /// Latin beside Greek or Cyrillic within a word is how one name is made to look like another.
@@ -157,6 +178,11 @@ pub(super) fn printable(text: &str) -> String {
     if text.chars().count() > 60 { shown + "…" } else { shown }
 }
 
+/// A parser's own words without whatever of the file it repeats and nobody sees.
+pub(super) fn visible(text: &str) -> String {
+    text.chars().filter(|character| !is_invisible(*character)).collect()
+}
+
 /// Characters that change how text looks without being seen have no place anywhere in a manifest.
 pub(super) fn check_characters(text: &str, faults: &mut Faults) {
     for (line_idx, line) in text.lines().enumerate() {
@@ -176,7 +202,8 @@ pub(super) fn check_characters(text: &str, faults: &mut Faults) {
 fn is_invisible(character: char) -> bool {
     (character.is_control() && !matches!(character, '\t' | '\r'))
         || matches!(character,
-            '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{17b4}' | '\u{17b5}' | '\u{2028}' | '\u{2029}' | '\u{2800}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{1d173}'..='\u{1d17a}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
@@ -184,4 +211,38 @@ pub(super) fn place_at_end(text: &str) -> Place {
     let line = text.matches('\n').count() + 1;
     let column = text.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
     Place { line, column }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_sees_is_found_and_letters_are_not() {
+        for hidden in [
+            "\u{0}",
+            "\u{1b}",
+            "\u{85}",
+            "\u{200b}",
+            "\u{2028}",
+            "\u{202e}",
+            "\u{2066}",
+            "\u{2800}",
+            "\u{feff}",
+            "\u{fe0f}",
+            "\u{e0041}",
+        ] {
+            assert!(hidden.chars().all(is_invisible), "{hidden:?}");
+        }
+        for seen in "Käse für Ωmega, Таймер, 猫, العربية, हिन्दी, ☀ – “quoted”".chars()
+        {
+            assert!(!is_invisible(seen), "{seen:?}");
+        }
+    }
+
+    #[test]
+    fn marks_do_not_pile_up() {
+        assert!(!has_stacked_marks("ka\u{308}se, o\u{302}\u{301}"), "Vietnamese needs two");
+        assert!(has_stacked_marks("z\u{300}\u{301}\u{302}"));
+    }
 }

@@ -4,6 +4,7 @@
 //! and number of values. What the tree means is decided in [`super`].
 
 use super::fault::{Faults, Place, Rule};
+use super::value::{printable, visible};
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
 /// Largest manifest in bytes, from the design of skills.
@@ -66,7 +67,7 @@ pub(crate) fn parse(text: &str, faults: &mut Faults) -> Option<Node> {
             Ok(event) => event,
             Err(error) => {
                 let place = Place { line: error.marker().line(), column: error.marker().col() + 1 };
-                faults.add(place, Rule::Syntax, format!("not YAML: {}", error.info()), "correct the YAML");
+                faults.add(place, Rule::Syntax, format!("not YAML: {}", visible(error.info())), "correct the YAML");
                 return None;
             }
         };
@@ -156,7 +157,7 @@ fn attach(node: Node, stack: &mut [Open], root: &mut Option<Node>, faults: &mut 
                     faults.add(
                         key.place,
                         Rule::DuplicateKey,
-                        format!("`{}` stands twice, first in line {}", key.name, first.place.line),
+                        format!("`{}` stands twice, first in line {}", printable(&key.name), first.place.line),
                         "keep one of them",
                     );
                 } else {

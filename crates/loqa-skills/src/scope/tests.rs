@@ -88,7 +88,15 @@ fn a_pattern_holds_its_origin_and_path() {
     assert!(!allowed(&exact, false, "https://api.example/v1/forecastx"));
     let target = Target::parse("https://api.example/v1/forecast").unwrap();
     assert!(!url_allowed(&scope(&exact, false), "POST", &target), "the method counts");
-    for no_pattern in ["https://a.example/?q", "https://a.example/#f", "https://a*.example/", "https://a.example/*", "*", "https://*.com/", ""] {
+    for no_pattern in [
+        "https://a.example/?q",
+        "https://a.example/#f",
+        "https://a*.example/",
+        "https://a.example/*",
+        "*",
+        "https://*.com/",
+        "",
+    ] {
         assert_eq!(Pattern::parse(no_pattern), None, "{no_pattern}");
         assert!(!allowed(&[no_pattern], true, "https://a.example/"), "{no_pattern}");
     }
@@ -100,11 +108,29 @@ fn a_pattern_holds_its_origin_and_path() {
 #[test]
 fn the_local_network_needs_its_flag() {
     for lan in [
-        "https://127.0.0.1/", "https://10.1.2.3/", "https://192.168.1.1/", "https://172.16.0.1/", "https://169.254.169.254/",
-        "https://100.64.0.1/", "https://0.0.0.0/", "https://[::1]/", "https://[fe80::1]/", "https://[fd00::1]/",
-        "https://[::ffff:10.0.0.1]/", "https://[64:ff9b::a00:1]/", "https://[2002:a00:1::]/", "https://224.0.0.1/",
-        "https://localhost/", "https://a.localhost/", "https://router.local/", "https://nas.lan/", "https://x.home.arpa/",
-        "https://server/", "https://a.internal/", "https://0177.1/", "https://255.255.255.255/",
+        "https://127.0.0.1/",
+        "https://10.1.2.3/",
+        "https://192.168.1.1/",
+        "https://172.16.0.1/",
+        "https://169.254.169.254/",
+        "https://100.64.0.1/",
+        "https://0.0.0.0/",
+        "https://[::1]/",
+        "https://[fe80::1]/",
+        "https://[fd00::1]/",
+        "https://[::ffff:10.0.0.1]/",
+        "https://[64:ff9b::a00:1]/",
+        "https://[2002:a00:1::]/",
+        "https://224.0.0.1/",
+        "https://localhost/",
+        "https://a.localhost/",
+        "https://router.local/",
+        "https://nas.lan/",
+        "https://x.home.arpa/",
+        "https://server/",
+        "https://a.internal/",
+        "https://0177.1/",
+        "https://255.255.255.255/",
     ] {
         assert!(!allowed(&["https://*/"], false, lan), "{lan}");
         assert!(allowed(&["https://*/"], true, lan), "{lan}");
@@ -141,7 +167,8 @@ fn levels_entities_and_recipients_are_held_to_their_scope() {
     assert!(!within(Permission::TranscriptRead, &Scope::default(), read("utterance")));
 
     let texts = |texts: &[&str]| ScopeValue::Texts(texts.iter().map(|text| (*text).to_owned()).collect());
-    let lights = Scope::default().with("domains", texts(&["light", "switch"])).with("entities", texts(&["light.*", "switch.a"]));
+    let lights =
+        Scope::default().with("domains", texts(&["light", "switch"])).with("entities", texts(&["light.*", "switch.a"]));
     for (entity, is_within) in [
         ("light.kitchen", true),
         ("switch.a", true),

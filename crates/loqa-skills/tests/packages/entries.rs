@@ -19,7 +19,9 @@ pub fn manifest(bytes: &[u8]) {
     if let Err(faults) = Manifest::parse(Path::new("skill.yaml"), bytes) {
         let shown = faults.to_string();
         assert!(!faults.faults.is_empty(), "a refusal says why");
-        assert!(shown.chars().all(|c| c == '\n' || !c.is_control()), "a fault moves the terminal's cursor: {shown:?}");
+        let hides = |c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let moves = |c: char| c != '\n' && (c.is_control() || hides(c));
+        assert!(!shown.chars().any(moves), "a fault moves the terminal's cursor: {shown:?}");
     }
 }
 
@@ -85,7 +87,6 @@ impl HostCalls {
             call: ToolCall { name: "test.run".to_owned(), arguments: arguments(&data) },
             said: loqa_skills::Said::default(),
             taint: Taint::user(),
-            said: loqa_skills::Said::default(),
             budget: Duration::from_secs(10),
             cancel: Arc::new(AtomicBool::new(false)),
         });

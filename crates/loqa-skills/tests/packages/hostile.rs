@@ -42,7 +42,6 @@ fn bomb(n_bytes: usize) -> Entry {
     Entry { method: 8, crc: Some(crc), size: Some(n_bytes as u32), ..Entry::file("bomb.bin", &bytes[at..at + packed]) }
 }
 
-#[expect(clippy::too_many_lines, reason = "a list of cases")]
 fn cases() -> Vec<(&'static str, PackageRule, Archive)> {
     use PackageRule::{
         Collision, Compression, Container, Content, Damaged, Depth, Duplicate, Encrypted, Entries, EntryType, Name,
@@ -261,4 +260,22 @@ fn a_link_that_appears_in_the_way_is_not_followed() {
     std::os::unix::fs::symlink(sentinels.staging().parent().unwrap(), &place).unwrap();
     assert!(package.unpack_into(&place).is_err(), "the folder itself is a link");
     assert!(sentinels.are_untouched());
+}
+
+/// The guide tells every rule that a manifest or a package can break, and no other.
+#[test]
+fn the_guide_lists_every_rule() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/skills.md");
+    let document = std::fs::read_to_string(path).unwrap();
+    let mut tables = document
+        .split("| rule | broken when |\n|---|---|\n")
+        .skip(1)
+        .map(|table| table.lines().map_while(|row| row.strip_prefix("| `")?.split('`').next()).collect::<Vec<_>>());
+    let of_manifests: Vec<_> = loqa_skills::manifest::Rule::ALL.iter().map(|rule| rule.as_str()).collect();
+    let of_packages: Vec<_> = PackageRule::ALL.iter().map(|rule| rule.as_str()).collect();
+    assert_eq!(tables.next(), Some(of_manifests));
+    assert_eq!(tables.next(), Some(of_packages));
+    for permission in loqa_skills::Permission::ALL {
+        assert!(document.contains(&format!("`{permission}`")), "{permission} is not told");
+    }
 }

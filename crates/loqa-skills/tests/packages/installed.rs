@@ -1,7 +1,7 @@
 //! What is installed: consent, versions, changes behind our back, and what the host is given.
 
 use crate::archive::{manifest, module};
-use loqa_audit::{Entry, Journal, JournalError, Outcome};
+use loqa_audit::{Entry, Journal, JournalError, Kind, Outcome};
 use loqa_protocol::{SessionId, ToolCall, TurnId};
 use loqa_skills::installed::{InstalledError, Switch, Upgraded};
 use loqa_skills::package::{Package, PublisherKey, pack};
@@ -32,6 +32,10 @@ impl Journal for Rows {
     }
 
     fn append_later(&self, entry: Entry) {
+        // Calls have rows of their own, which other tests look at.
+        if matches!(entry.kind, Kind::CallIntent | Kind::CallOutcome | Kind::CallDenied) {
+            return;
+        }
         let target = entry.effect.and_then(|effect| effect.target).unwrap_or_default();
         let target = target.split(' ').take(2).collect::<Vec<_>>().join(" ");
         self.0.lock().unwrap().push(format!("{} {target}", entry.kind));
@@ -74,7 +78,6 @@ impl Bench {
             call: ToolCall { name: tool.to_owned(), arguments: Map::new() },
             said: loqa_skills::Said::default(),
             taint: Taint::user(),
-            said: loqa_skills::Said::default(),
             budget: Duration::from_secs(10),
             cancel: Arc::new(AtomicBool::new(false)),
         })?;
@@ -213,6 +216,19 @@ fn a_bundled_skill_keeps_its_name() {
     let not_loaded = bench.shelf.sync(&bench.host).unwrap();
     assert!(not_loaded[0].reason.contains("a bundled skill has its name"), "{}", not_loaded[0].reason);
     assert_eq!(bench.call("kettle.run").unwrap(), "1.0.0");
+}
+
+#[test]
+fn an_installed_skill_does_not_take_a_bundled_ones_words() {
+    let mut bench = Bench::new();
+    let folder = tempfile::tempdir().unwrap();
+    let says = |name: &str| format!("intents:\n  - {{ tool: {name}.run, say: [boil water] }}\n");
+    write_skill(folder.path(), "kettle", "1.0.0", &says("kettle"));
+    bench.shelf.load_bundled(&bench.host, folder.path()).unwrap();
+    bench.installed.install(&package("aaa", "1.0.0", &says("aaa"), None), 1).unwrap();
+    assert_eq!(bench.shelf.sync(&bench.host).unwrap(), []);
+    let tools: Vec<String> = bench.host.intents().into_iter().map(|intent| intent.tool).collect();
+    assert_eq!(tools, ["kettle.run", "aaa.run"], "the first one counts");
 }
 
 #[test]

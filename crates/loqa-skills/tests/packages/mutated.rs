@@ -100,7 +100,9 @@ fn mutated_manifest(numbers: &mut Numbers) -> Vec<u8> {
         let at = numbers.below(text.len());
         match numbers.below(5) {
             0 => text[at] = numbers.next() as u8,
-            1 => drop(text.remove(at)),
+            1 => {
+                text.remove(at);
+            }
             2 => text.insert(at, *numbers.pick(b"&*!{}[]:-\n\t\"'#|>%@`\0")),
             3 => text
                 .splice(

@@ -27,10 +27,23 @@ const PERMISSIONS: &[Permission] = &[Permission::LogWrite, Permission::NotifySho
 /// One step.
 #[derive(Debug, Clone)]
 enum Step {
-    Grant { skill: usize, digest: usize, permission: usize, lifetime: usize },
-    Revoke { skill: usize, permission: Option<usize> },
+    Grant {
+        skill: usize,
+        digest: usize,
+        permission: usize,
+        lifetime: usize,
+    },
+    Revoke {
+        skill: usize,
+        permission: Option<usize>,
+    },
     EndSession(u64),
-    Use { skill: usize, digest: usize, permission: usize, session: u64 },
+    Use {
+        skill: usize,
+        digest: usize,
+        permission: usize,
+        session: u64,
+    },
     /// Time passes while the program runs.
     Pass(i64),
     /// Somebody sets the clock, by so much; the hub looks at it within a minute.
@@ -52,12 +65,9 @@ fn random_step(rng: &mut TestRng) -> Step {
         5 => Step::Revoke { skill: pick(below(2)), permission: Some(pick(below(2))) },
         6 => Step::Revoke { skill: pick(below(2)), permission: None },
         7 => Step::EndSession(below(2)),
-        8..=14 => Step::Use {
-            skill: pick(below(2)),
-            digest: pick(below(2)),
-            permission: pick(below(2)),
-            session: below(2),
-        },
+        8..=14 => {
+            Step::Use { skill: pick(below(2)), digest: pick(below(2)), permission: pick(below(2)), session: below(2) }
+        }
         15 | 16 => Step::Pass(i64::try_from(below(60)).unwrap() * DAY_MS + 1),
         17 | 18 => Step::Set((i64::try_from(below(400)).unwrap() - 200) * DAY_MS),
         _ => Step::Restart(i64::try_from(below(60)).unwrap() * DAY_MS),

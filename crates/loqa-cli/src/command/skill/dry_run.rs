@@ -99,9 +99,11 @@ impl DryRun {
         if let Some(skill) = installed.index()?.skills.get(&self.skill) {
             return Ok(installed.folder(&self.skill, &skill.current));
         }
-        let bundled = session.paths.skills.iter().find(|folder| {
-            loqa_skills::identify(folder).is_ok_and(|(manifest, _)| manifest.name == self.skill)
-        });
+        let bundled = session
+            .paths
+            .skills
+            .iter()
+            .find(|folder| loqa_skills::identify(folder).is_ok_and(|(manifest, _)| manifest.name == self.skill));
         bundled.cloned().ok_or_else(|| {
             BadArguments(format!("`{}` is neither the folder of a built skill nor the name of one", self.skill)).into()
         })

@@ -5,7 +5,7 @@ use crate::command::nodes;
 use crate::{BadArguments, Session};
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
-use loqa_audit::LogOnly;
+use loqa_audit::Audit;
 use loqa_bus::Bus;
 use loqa_hub::consent::grant_info;
 use loqa_hub::paths::DataLock;
@@ -113,7 +113,12 @@ pub async fn run(session: &Session, action: Action) -> anyhow::Result<ExitCode> 
 async fn list(session: &Session, skill: Option<String>, all: bool) -> anyhow::Result<ExitCode> {
     let mut grants = match nodes::connect(session).await? {
         Some(bus) => ask(&bus, &GrantRequest::List { skill }).await?,
-        None => open(session)?.1.list(skill.as_deref()).iter().map(grant_info).collect(),
+        None => {
+            let at_rest = AtRest::open(session)?;
+            let grants = at_rest.grants.list(skill.as_deref());
+            at_rest.close();
+            grants.iter().map(grant_info).collect()
+        }
     };
     grants.retain(|grant| all || grant.ended.is_none());
     if session.json {
@@ -159,10 +164,12 @@ async fn grant(session: &Session, give: Give) -> anyhow::Result<ExitCode> {
                 Word::Never => Lifetime::Never,
                 Word::Session => bail!("a session lasts as long as its hub, and no hub is running"),
             };
-            let (_lock, grants) = open(session)?;
+            let at_rest = AtRest::open(session)?;
             let (manifest, digest) = find(session, &give.skill)?;
             let new = NewGrant::by_manifest(&manifest, &digest, permission, &scope, lifetime, Grantor::Operator)?;
-            vec![grant_info(&grants.grant(new)?)]
+            let grant = at_rest.grants.grant(new)?;
+            at_rest.close();
+            vec![grant_info(&grant)]
         }
     };
     print_changed(session, "granted", &granted)
@@ -176,8 +183,10 @@ async fn revoke(session: &Session, skill: String, permission: Option<String>) ->
             ask(&bus, &GrantRequest::Revoke { skill, permission }).await?
         }
         None => {
-            let (_lock, grants) = open(session)?;
-            grants.revoke(&skill, of, Grantor::Operator)?.iter().map(grant_info).collect()
+            let at_rest = AtRest::open(session)?;
+            let grants = at_rest.grants.revoke(&skill, of, Grantor::Operator)?;
+            at_rest.close();
+            grants.iter().map(grant_info).collect()
         }
     };
     print_changed(session, "revoked", &revoked)
@@ -350,13 +359,28 @@ fn permission_of(name: &str) -> anyhow::Result<Permission> {
     })?)
 }
 
-/// Opens the grants while no hub runs, and keeps one from starting meanwhile.
-fn open(session: &Session) -> anyhow::Result<(DataLock, Grants)> {
-    session.paths.prepare()?;
-    let data = &session.paths.data;
-    let lock = DataLock::take(data)?;
-    let grants = Grants::open(data, Arc::new(SystemClock), Arc::new(LogOnly)).context("open the grants")?;
-    Ok((lock, grants))
+/// The grants while no hub runs, with the record of what is done to them.
+struct AtRest {
+    grants: Grants,
+    audit: Arc<Audit>,
+    /// Keeps a hub from starting meanwhile.
+    _lock: DataLock,
+}
+
+impl AtRest {
+    fn open(session: &Session) -> anyhow::Result<Self> {
+        session.paths.prepare()?;
+        let data = &session.paths.data;
+        let lock = DataLock::take(data)?;
+        let audit = loqa_hub::audit::open(data, &session.config)?;
+        let grants = Grants::open(data, Arc::new(SystemClock), Arc::clone(&audit) as _).context("open the grants")?;
+        Ok(Self { grants, audit, _lock: lock })
+    }
+
+    /// Returns when everything is on the disk.
+    fn close(self) {
+        self.audit.close();
+    }
 }
 
 /// The skill of that name among those that the hub would load.
@@ -367,5 +391,10 @@ fn find(session: &Session, skill: &str) -> anyhow::Result<(loqa_skills::Manifest
             return Ok((manifest, digest));
         }
     }
-    bail!("no skill `{}` is there", skill.escape_debug())
+    let installed = super::installed(session);
+    let index = installed.index()?;
+    let Some(found) = index.skills.get(skill) else {
+        bail!("no skill `{}` is there; `loqa skill list` lists what is", skill.escape_debug());
+    };
+    Ok(loqa_skills::identify(&installed.folder(skill, &found.current))?)
 }

@@ -5,19 +5,19 @@ use super::sheet::{self, quoted};
 use super::{ask_hub, installed};
 use crate::Session;
 use anyhow::bail;
-use loqa_protocol::client::{SkillRow, SkillsReply, SkillsRequest};
+use loqa_protocol::client::{SkillFault, SkillRow, SkillsReply, SkillsRequest};
 use loqa_skills::Manifest;
 use loqa_skills::installed::{Index, InstalledSkill, Switch, Version};
 use loqa_skills::manifest::FILE_NAME;
 use std::process::ExitCode;
 
 /// What a running hub says; without one nothing is known.
-struct Hub(Option<Vec<SkillRow>>);
+struct Hub(Option<(Vec<SkillRow>, Vec<SkillFault>)>);
 
 impl Hub {
     async fn ask(session: &Session) -> anyhow::Result<Self> {
         Ok(Self(match ask_hub(session, &SkillsRequest::List).await? {
-            Some(SkillsReply::Skills { skills, .. }) => Some(skills),
+            Some(SkillsReply::Skills { skills, not_loaded }) => Some((skills, not_loaded)),
             Some(SkillsReply::Refused { failure }) => bail!("the hub refused: {failure}"),
             None => None,
         }))
@@ -25,16 +25,22 @@ impl Hub {
 
     /// Those that are loaded from the folder in which they are being written.
     fn developed(&self) -> impl Iterator<Item = &SkillRow> {
-        self.0.iter().flatten().filter(|row| row.dev)
+        self.0.iter().flat_map(|(rows, _)| rows).filter(|row| row.dev)
     }
 
     /// `null` where no hub runs.
     fn state(&self, name: &str) -> serde_json::Value {
-        let Some(rows) = &self.0 else { return serde_json::Value::Null };
+        let Some((rows, _)) = &self.0 else { return serde_json::Value::Null };
         match rows.iter().find(|row| row.name == name) {
             Some(row) => serde_json::json!(row.state),
             None => serde_json::json!("not_loaded"),
         }
+    }
+
+    /// Why it could not load a skill.
+    fn problem(&self, name: &str) -> Option<&str> {
+        let (_, faults) = self.0.as_ref()?;
+        faults.iter().find(|fault| fault.name == name).map(|fault| fault.reason.as_str())
     }
 }
 
@@ -96,7 +102,9 @@ pub async fn info(session: &Session, name: &str) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     println!("{name} ({})", quoted(&title));
-    for key in ["version", "source", "state", "hub", "publisher", "digest", "module_sha256", "previous", "staged"] {
+    for key in
+        ["version", "source", "state", "hub", "publisher", "digest", "module_sha256", "previous", "staged", "problem"]
+    {
         if let Some(text) = row[key].as_str() {
             println!("  {key:<14} {text}");
         }
@@ -114,7 +122,7 @@ fn bundled_json(manifest: &Manifest, hub: &Hub) -> serde_json::Value {
     serde_json::json!({
         "name": manifest.name, "version": manifest.version.to_string(), "source": "bundled", "state": "enabled",
         "hub": hub.state(&manifest.name), "publisher": null, "digest": null, "module_sha256": null,
-        "installed_at_ms": null, "previous": null, "staged": null,
+        "installed_at_ms": null, "previous": null, "staged": null, "problem": null,
         "tools": manifest.tools.iter().map(|tool| tool.name.as_str()).collect::<Vec<_>>(),
     })
 }
@@ -127,6 +135,7 @@ fn installed_json(name: &str, skill: &InstalledSkill, hub: &Hub) -> serde_json::
         "name": name, "version": version.to_string(), "source": "installed", "state": state,
         "hub": hub.state(name), "publisher": publisher, "digest": digest, "module_sha256": module_sha256,
         "installed_at_ms": installed_at_ms, "previous": number(&skill.previous), "staged": number(&skill.staged),
+        "problem": hub.problem(name),
         "tools": tools.keys().collect::<Vec<_>>(),
     })
 }

@@ -50,7 +50,11 @@ pub fn run(session: &Session, action: &Action) -> anyhow::Result<ExitCode> {
                 SecretError::Name(_) | SecretError::Value => BadArguments(error.to_string()).into(),
                 SecretError::File { .. } | SecretError::Damaged { .. } => anyhow::Error::from(error),
             })?;
-            say(session, json!({ "skill": skill, "name": name, "set": true }), &format!("`{name}` is kept for `{skill}`"));
+            say(
+                session,
+                json!({ "skill": skill, "name": name, "set": true }),
+                &format!("`{name}` is kept for `{skill}`"),
+            );
         }
         Action::List { skill } => {
             let names = secrets.names(skill)?;
@@ -59,7 +63,8 @@ pub fn run(session: &Session, action: &Action) -> anyhow::Result<ExitCode> {
         }
         Action::Remove { skill, name } => {
             let removed = secrets.remove(skill, name)?;
-            let text = if removed { format!("`{name}` of `{skill}` is forgotten") } else { "there was none".to_owned() };
+            let text =
+                if removed { format!("`{name}` of `{skill}` is forgotten") } else { "there was none".to_owned() };
             say(session, json!({ "skill": skill, "name": name, "removed": removed }), &text);
         }
     }

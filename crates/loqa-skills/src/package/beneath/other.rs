@@ -40,7 +40,6 @@ impl Folder {
     }
 
     /// Folders cannot be flushed by name here; the file system's journal keeps their order.
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the same interface as on Unix")]
     pub(super) fn sync_all(&self, _folders: &[String]) -> io::Result<()> {
         Ok(())
     }
