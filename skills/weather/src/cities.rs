@@ -96,7 +96,7 @@ const CITIES: &[(&str, &str, f32, f32)] = &[
     ("kathmandu", "Kathmandu", 27.72, 85.32),
     ("kiev", "Kyiv", 50.45, 30.52),
     ("krakow", "Kraków", 50.06, 19.94),
-    ("kuala lumpur", "Kuala Lumpur", 3.14, 101.69),
+    ("kuala lumpur", "Kuala Lumpur", 3.139, 101.687),
     ("kyiv", "Kyiv", 50.45, 30.52),
     ("kyoto", "Kyoto", 35.01, 135.77),
     ("lagos", "Lagos", 6.52, 3.38),

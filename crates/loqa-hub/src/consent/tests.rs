@@ -1,3 +1,5 @@
+//! Questions to the person, without a bus.
+
 use super::*;
 use loqa_protocol::SessionId;
 use loqa_skills::consent::Occasion;

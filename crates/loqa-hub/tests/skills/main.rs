@@ -174,7 +174,7 @@ async fn a_server_that_hangs_is_given_up_within_the_calls_time() {
     assert_eq!(outcome.unwrap().say, "I can't reach the weather service. Is the network there?");
     assert_eq!(server.connections.load(Ordering::SeqCst), 1, "it was asked");
     assert!(took < Duration::from_secs(15), "{took:?}");
-    println!("a hanging server: told after {took:?} of 1.5 s");
+    eprintln!("a hanging server: told after {took:?} of 1.5 s");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

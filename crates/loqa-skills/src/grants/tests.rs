@@ -1,3 +1,5 @@
+//! Grants against a clock that is moved by hand, over restarts and revocations.
+
 use super::*;
 use crate::clock::SystemClock;
 use loqa_audit::{JournalError, LogOnly, Outcome};

@@ -1,3 +1,5 @@
+//! What a scope covers, and what it does not.
+
 use super::web::{Target, UrlFault, is_lan_address, url_allowed};
 use super::*;
 use serde_json::json;
