@@ -39,7 +39,7 @@ async fn a_revocation_from_the_command_line_reaches_the_running_hub_and_stays() 
     let again = loqa_tests::start_in(&data, &QUIET).await.unwrap();
     let again = TestHub { hub: again, data: hub.data };
     let second = again.ask("set a timer for 7 minutes").await;
-    assert_eq!(second.reply, "Sorry, I am not allowed to do that.", "one timer runs, and one is allowed");
+    assert_eq!(second.reply, "Sorry, no more than 1 timers can run at once.", "one runs, and one is allowed");
     assert_eq!(again.ask("cancel all timers").await.failure, None);
     assert_eq!(again.ask("set a timer for 7 minutes").await.failure, None);
     again.stop().await;

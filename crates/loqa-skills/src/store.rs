@@ -260,7 +260,7 @@ impl Draft {
         self.foreign = if self.is_empty() { Vec::new() } else { taint.foreign().map(Label::to_string).collect() };
     }
 
-    fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.kv.is_empty() && self.timers.is_empty()
     }
 

@@ -268,11 +268,7 @@ impl Connection {
                     }
                     return Ok(message.get("result").cloned().unwrap_or_default());
                 }
-                Some("event") => {
-                    if self.early.len() < MAX_EARLY {
-                        self.early.extend(message.get("event").cloned());
-                    }
-                }
+                Some("event") if self.early.len() < MAX_EARLY => self.early.extend(message.get("event").cloned()),
                 _ => {}
             }
         }

@@ -74,7 +74,9 @@ fn whatever_is_damaged_the_record_opens_and_no_changed_row_passes() {
             let Ok(report) = verify_with(&reader, Some(&key), anchors, checks) else { return false };
             report.bad.is_none() && {
                 let rows = reader.list(&Filter::default());
-                !rows.is_ok_and(|rows| rows.iter().rev().eq(&golden))
+                // The row of the newest checkpoint itself stands behind what it covers; it may get lost.
+                let covered = &golden[..golden.partition_point(|row| row.seq <= anchor.checkpoint.seq)];
+                !rows.is_ok_and(|rows| rows.iter().rev().zip(covered).filter(|(a, b)| a == b).count() == covered.len())
             }
         };
         assert!(!sound(&Checks::all(), std::slice::from_ref(&anchor)), "damage {i} passes as sound");

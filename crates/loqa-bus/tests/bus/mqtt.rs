@@ -36,7 +36,11 @@ impl Gateway {
 async fn devices_speak_with_each_other_and_retained_messages_are_kept() {
     let gateway = Gateway::start().await;
     let mut lamp = Device::login(gateway.listen, "lamp", "device", PASSWORD).unwrap();
+    // What came back was taken in by the server, and is retained soon after.
+    lamp.subscribe("home/lamp/state");
     lamp.publish("home/lamp/state", b"ON", true);
+    assert_eq!(lamp.next(), ("home/lamp/state".into(), b"ON".to_vec()));
+    std::thread::sleep(std::time::Duration::from_millis(500));
     let mut bridge = Device::login(gateway.listen, "bridge", "bridge", "another password").unwrap();
     bridge.subscribe("home/#");
     assert_eq!(bridge.next(), ("home/lamp/state".into(), b"ON".to_vec()), "the retained message");

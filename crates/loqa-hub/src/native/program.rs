@@ -193,7 +193,7 @@ impl NativeProgram for Program {
 
     fn start(&self) {
         let mut kept = self.kept();
-        if !kept.as_ref().is_some_and(|kept| !matches!(&*kept.state().borrow(), EngineState::Stopped)) {
+        if kept.as_ref().is_none_or(|kept| matches!(&*kept.state().borrow(), EngineState::Stopped)) {
             let _entered = self.setting.runtime.enter();
             let previous = self.ending.lock().unwrap_or_else(PoisonError::into_inner).take().or(kept.take());
             *kept = Some(Kept::start_after(previous, Arc::clone(&self.charge)));

@@ -221,9 +221,11 @@ fn person(stage: &Stage, answer: &'static str) -> (tokio::task::JoinHandle<()>, 
     let task = tokio::spawn(async move {
         loop {
             for prompt in prompts.list() {
+                // The turn may be over before this task goes on, so the note is locked first.
+                let mut noted = noted.lock().unwrap();
                 // Whoever was faster, the question is over.
                 if prompts.answer(&prompt.id, answer).is_ok() {
-                    noted.lock().unwrap().push(prompt.target);
+                    noted.push(prompt.target);
                 }
             }
             tokio::time::sleep(Duration::from_millis(1)).await;

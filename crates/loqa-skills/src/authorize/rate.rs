@@ -11,9 +11,12 @@ const DAY_MS: i64 = 24 * 3_600 * 1_000;
 /// Most entries of one window. Above every ceiling of a rate; tokens are merged beyond it.
 const MAX_ENTRIES: usize = 2_048;
 
-/// Wall times and amounts of recent uses.
+/// Wall times and amounts of recent uses, by skill and permission.
+type Recent = BTreeMap<(String, Permission), VecDeque<(i64, u64)>>;
+
+/// How often each skill used what.
 #[derive(Default)]
-pub(super) struct Rates(Mutex<BTreeMap<(String, Permission), VecDeque<(i64, u64)>>>);
+pub(super) struct Rates(Mutex<Recent>);
 
 /// What a use counts against; `None` is no limit.
 #[derive(Debug, Clone, Copy, Default)]
@@ -58,7 +61,7 @@ impl Rates {
         true
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(String, Permission), VecDeque<(i64, u64)>>> {
+    fn lock(&self) -> MutexGuard<'_, Recent> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -104,11 +104,13 @@ const LIGHT: Usage<'_> = Usage {
     rated: false,
 };
 
+type Meanwhile = Box<dyn Fn(&Question, &CallControl) + Send + Sync>;
+
 /// Answers after a while, and does something before.
 struct Person {
     answer: Answer,
     n_asked: AtomicUsize,
-    meanwhile: Box<dyn Fn(&Question, &CallControl) + Send + Sync>,
+    meanwhile: Meanwhile,
 }
 
 impl Person {

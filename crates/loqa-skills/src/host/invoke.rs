@@ -206,8 +206,12 @@ impl SkillHost {
         (result, taint)
     }
 
-    /// Keeps what a call wrote, once its own row is safe.
+    /// Keeps what a call wrote, once its own row is safe. A call that only looked something
+    /// up does not wait for the disk: its row is on the way, and nothing hangs on it.
     fn keep_writes(&self, skill: &str, running: &Running, fired: Option<&str>) -> Result<(), Failure> {
+        if running.draft.is_empty() && fired.is_none() {
+            return Ok(());
+        }
         if let Some(intent) = &running.intent {
             intent
                 .wait(running.actor.control.deadline())

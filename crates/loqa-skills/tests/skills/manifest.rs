@@ -163,7 +163,9 @@ fn each_fault_has_its_rule() {
         "kind: wasm",
         "kind: native",
         expect![[r#"
-        skill.yaml:9:9: unsupported: native skills are not offered by this version; build the skill to WASM and write `kind: wasm`
+        skill.yaml:9:3: missing-key: runtime has no `sandbox`; add `sandbox`
+        skill.yaml:9:3: missing-key: runtime has no `program`; add `program`
+        skill.yaml:10:3: unknown-key: runtime has no key `module`; known keys are: kind, program, host_api, sandbox
     "#]],
     );
     check(
