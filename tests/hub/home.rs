@@ -140,6 +140,90 @@ async fn without_a_token_or_a_setting_nothing_is_connected() {
     rig.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_on_the_bundled_gateway_is_found_and_switched() {
+    let data = tempfile::tempdir().unwrap();
+    // The system chooses a free port; nobody else takes it in this moment.
+    let listen = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let settings = [("home.enabled", "true"), ("home.mqtt", "bundled"), ("bus.mqtt_listen", listen.as_str())];
+    let rig = Rig::start_in(data, &settings, "always").await;
+    let password = std::fs::read_to_string(rig.hub.data.path().join("mqtt-password")).unwrap();
+    let mut lamp = Device::login(&listen, "device", &password);
+    lamp.subscribe("desk/set");
+    let about = json!({ "name": "Desk lamp", "cmd_t": "desk/set", "stat_t": "desk/state", "dev": { "sa": "Study" } });
+    lamp.publish("homeassistant/light/desk/config", about.to_string().as_bytes());
+    lamp.publish("desk/state", b"OFF");
+    rig.until("turn on the desk lamp", "The desk lamp is on.").await;
+    assert_eq!(lamp.next(), ("desk/set".to_owned(), b"ON".to_vec()));
+    lamp.publish("desk/state", b"ON");
+    rig.until("what is on", "The desk lamp is on.").await;
+    rig.stop().await;
+}
+
+/// An MQTT device that knows as much of version 3.1.1 as is needed here.
+struct Device(std::net::TcpStream);
+
+impl Device {
+    fn login(listen: &str, user: &str, password: &str) -> Self {
+        let stream = std::net::TcpStream::connect(listen).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 4, 0xc2, 0, 60];
+        for text in ["lamp", user, password.trim()] {
+            body.extend((text.len() as u16).to_be_bytes());
+            body.extend(text.bytes());
+        }
+        let mut device = Self(stream);
+        device.send(0x10, &body);
+        assert_eq!(device.packet(), (0x20, vec![0, 0]), "the password is taken");
+        device
+    }
+
+    fn subscribe(&mut self, topic: &str) {
+        let mut body = vec![0, 1];
+        body.extend((topic.len() as u16).to_be_bytes());
+        body.extend(topic.bytes());
+        body.push(0);
+        self.send(0x82, &body);
+        assert_eq!(self.packet().0 >> 4, 9);
+    }
+
+    /// Retained, as devices do.
+    fn publish(&mut self, topic: &str, payload: &[u8]) {
+        let mut body = (topic.len() as u16).to_be_bytes().to_vec();
+        body.extend(topic.bytes());
+        body.extend(payload);
+        self.send(0x31, &body);
+    }
+
+    fn next(&mut self) -> (String, Vec<u8>) {
+        let (kind, body) = self.packet();
+        assert_eq!(kind >> 4, 3);
+        let length = usize::from(u16::from_be_bytes([body[0], body[1]]));
+        (String::from_utf8(body[2..2 + length].to_vec()).unwrap(), body[2 + length..].to_vec())
+    }
+
+    fn send(&mut self, kind: u8, body: &[u8]) {
+        let mut packet = vec![kind];
+        let mut left = body.len();
+        while left > 127 {
+            packet.push((left & 127) as u8 | 128);
+            left >>= 7;
+        }
+        packet.push(left as u8);
+        packet.extend(body);
+        std::io::Write::write_all(&mut self.0, &packet).unwrap();
+    }
+
+    fn packet(&mut self) -> (u8, Vec<u8>) {
+        let mut head = [0; 2];
+        std::io::Read::read_exact(&mut self.0, &mut head).unwrap();
+        assert!(head[1] < 128, "short packets only");
+        let mut body = vec![0; usize::from(head[1])];
+        std::io::Read::read_exact(&mut self.0, &mut body).unwrap();
+        (head[0], body)
+    }
+}
+
 #[test]
 fn a_hub_that_is_killed_leaves_no_bridge() {
     let data = tempfile::tempdir().unwrap();
@@ -200,19 +284,13 @@ impl Rig {
         if let Some(token) = token {
             Secrets::in_folder(data.path()).set("smart-home", "home-assistant", token).unwrap();
         }
-        let hub = start_in(
-            data.path(),
-            &[
-                ("home.enabled", "true"),
-                ("home.url", &home.url()),
-                ("stt.enabled", "false"),
-                ("tts.enabled", "false"),
-                ("llm.models", ""),
-                ("turn.skill_ms", "2000"),
-            ],
-        )
-        .await
-        .unwrap();
+        Self::start_in(data, &[("home.enabled", "true"), ("home.url", &home.url())], answer).await
+    }
+
+    async fn start_in(data: tempfile::TempDir, settings: &[(&str, &str)], answer: &str) -> Self {
+        let quiet = [("stt.enabled", "false"), ("tts.enabled", "false"), ("llm.models", ""), ("turn.skill_ms", "2000")];
+        let settings: Vec<_> = settings.iter().chain(&quiet).copied().collect();
+        let hub = start_in(data.path(), &settings).await.unwrap();
         let hub = TestHub { hub, data };
         let answer = Arc::new(Mutex::new(answer.to_owned()));
         let questions: Arc<Mutex<Vec<String>>> = Arc::default();
