@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -116,10 +117,12 @@ impl Program {
         })
     }
 
-    async fn exchange(&self, payload: Vec<u8>) -> Result<SkillAnswer, NativeFault> {
+    /// Counts its tries, so that a watcher can tell one from the next.
+    async fn exchange(&self, payload: Vec<u8>, tries: &AtomicU32) -> Result<SkillAnswer, NativeFault> {
         let to = subject::skill_call(&self.name);
         let payload = bytes::Bytes::from(payload);
         loop {
+            tries.fetch_add(1, Ordering::Relaxed);
             match self.setting.bus.request_bytes(&to, &[], payload.clone(), LONGEST).await {
                 Ok(message) => return message.json().map_err(|_| NativeFault::Nonsense),
                 // It is about to subscribe, or the bus is about to come back.
@@ -137,20 +140,23 @@ impl NativeProgram for Program {
         let payload = serde_json::to_vec(call).map_err(|_| NativeFault::Nonsense)?;
         self.setting.runtime.block_on(async {
             let mut glance = tokio::time::interval(GLANCE);
-            let exchange = self.exchange(payload);
+            let tries = AtomicU32::new(0);
+            let exchange = self.exchange(payload, &tries);
             tokio::pin!(exchange);
-            let mut asked = None;
+            let mut asked = (0, None);
             loop {
                 tokio::select! {
                     biased;
                     answer = &mut exchange => return answer,
                     _ = glance.tick() => {
-                        // Nobody answers in the place of a process that is gone.
-                        let pid = self.pid();
-                        if !self.is_started() || asked.is_some() && pid != asked {
+                        // Nobody answers in the place of a process that is gone. A try that the
+                        // server gave back was not with any process.
+                        let (try_now, pid) = (tries.load(Ordering::Relaxed), self.pid());
+                        let is_same_try = asked.0 == try_now && asked.1.is_some();
+                        if !self.is_started() || is_same_try && pid != asked.1 {
                             return Err(NativeFault::Gone);
                         }
-                        asked = pid;
+                        asked = (try_now, pid);
                         if control.stopped().is_some() {
                             // A program that never came up is not to blame for its slowness.
                             let runs = self.pid().is_some();

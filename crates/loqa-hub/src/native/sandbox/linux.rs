@@ -17,6 +17,7 @@ use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 #[path = "filter.rs"]
 mod filter;
@@ -85,12 +86,28 @@ impl Image {
         let mut file = std::fs::File::from(file);
         file.write_all(bytes)?;
         let file = OwnedFd::from(file);
-        rustix::fs::fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+        seal(&file)?;
         Ok(Self { path: std::path::absolute(path)?, file })
     }
 
     pub(in super::super) fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+/// From here on nobody can change the bytes. The kernel says "busy" while another core
+/// still holds pages that were just written; it lets go of them by itself.
+fn seal(file: &OwnedFd) -> io::Result<()> {
+    /// Chosen: the kernel itself waits some 150 ms within each try.
+    const TRIES: u32 = 20;
+    let seals = SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match rustix::fs::fcntl_add_seals(file, seals) {
+            Err(rustix::io::Errno::BUSY) if tries < TRIES => std::thread::sleep(Duration::from_millis(20)),
+            result => return Ok(result?),
+        }
     }
 }
 
