@@ -129,6 +129,12 @@ impl Outside {
         Self { journal, targets }
     }
 
+    /// Whether requests to this capability leave the machine.
+    #[must_use]
+    pub fn goes_out(&self, capability: &str) -> bool {
+        self.targets.contains_key(capability)
+    }
+
     /// Records that a request is about to leave; `None` when it stays. It must not leave
     /// when this fails. Blocks until the row is on the disk.
     pub fn leaving(&self, capability: &str, request: &LlmRequest) -> Result<Option<Leaving>, Failure> {

@@ -516,6 +516,8 @@ impl Driver<'_> {
         self.report.tool = Some(call.clone());
         let cancel = Arc::new(AtomicBool::new(false));
         self.tool = Some(RunningTool(cancel.clone()));
+        let skills = self.context.skills.clone();
+        let budget = skills.budget(&call.name, self.context.voice.skill_budget);
         let invocation = Invocation {
             session: self.session.id.clone(),
             turn: self.report.turn.clone(),
@@ -526,12 +528,9 @@ impl Driver<'_> {
                 history: self.session.history.iter().map(|remembered| remembered.message.clone()).collect(),
                 taint: self.taint.with_history(&self.session.history),
             },
-            budget: Duration::ZERO,
+            budget,
             cancel,
         };
-        let skills = self.context.skills.clone();
-        let budget = skills.budget(&invocation.call.name, self.context.voice.skill_budget);
-        let invocation = Invocation { budget, ..invocation };
         let results = self.tool_sender.clone();
         let span = tracing::info_span!("skill", tool = %invocation.call.name);
         tokio::task::spawn_blocking(move || {

@@ -276,6 +276,10 @@ impl Reach {
     }
 
     async fn leaving(&self, capability: &str, request: &LlmRequest) -> Result<Option<Leaving>, Failure> {
+        // A model on this machine is asked at once: between speech and sound every copy and thread counts.
+        if !self.outside.goes_out(capability) {
+            return Ok(None);
+        }
         let (outside, capability, request) = (Arc::clone(&self.outside), capability.to_owned(), request.clone());
         // Waits for the disk.
         tokio::task::spawn_blocking(move || outside.leaving(&capability, &request))
