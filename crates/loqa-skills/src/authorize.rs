@@ -59,6 +59,19 @@ pub struct Actor {
     pub control: CallControl,
 }
 
+impl Actor {
+    /// The same in the words of the audit.
+    pub(crate) fn audited(&self) -> loqa_audit::Actor {
+        loqa_audit::Actor {
+            kind: loqa_audit::ActorKind::Skill,
+            id: self.skill.clone(),
+            version: Some(self.version.clone()),
+            digest: Some(self.module.clone()),
+            publisher: None,
+        }
+    }
+}
+
 /// What one host call would use of its permission. A permission whose scope names
 /// something (an address, an entity, a recipient) is denied to a use that does not say which.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

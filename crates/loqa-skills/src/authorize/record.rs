@@ -3,7 +3,7 @@
 use crate::authorize::{Reason, Request};
 use crate::scope::Considered;
 use crate::taint::Label;
-use loqa_audit::{ActorKind, Context, Decision, Effect, Entry, Kind};
+use loqa_audit::{Context, Decision, Effect, Entry, Kind};
 use std::borrow::Cow;
 
 pub(super) fn prompt(
@@ -38,13 +38,7 @@ pub(super) fn entry(
         payload: request.usage.arguments.map(serde_json::Value::from),
         ..Entry::new(
             kind,
-            loqa_audit::Actor {
-                kind: ActorKind::Skill,
-                id: actor.skill.clone(),
-                version: Some(actor.version.clone()),
-                digest: Some(actor.module.clone()),
-                publisher: None,
-            },
+            actor.audited(),
             Context {
                 invocation: Some(actor.invocation),
                 session,

@@ -253,7 +253,7 @@ impl SkillHost {
         let actor = self.actor(skill, None, CallControl::lasting(Duration::ZERO));
         self.shared.gate.journal().append_later(Entry {
             reason: Some(Cow::Borrowed("too_many_faults")),
-            ..Entry::new(Kind::SkillSuspend, audited(&actor), Context::default())
+            ..Entry::new(Kind::SkillSuspend, actor.audited(), Context::default())
         });
         self.shared
             .effects
@@ -266,7 +266,7 @@ fn intent_row(actor: &Actor, call: &Call<'_>) -> Entry {
     let is_tool = call.export == EXPORT_TOOL;
     let (what, contents) = if is_tool { ("tool", "arguments") } else { ("event", "data") };
     let context = context(Some(actor.invocation), call.turn.clone(), what, call.trigger, &call.taint);
-    call_row(audited(actor), context, what, call.trigger, call.input.get(contents).cloned())
+    call_row(actor.audited(), context, what, call.trigger, call.input.get(contents).cloned())
 }
 
 fn call_row(
@@ -297,16 +297,6 @@ fn payload(result: Result<Option<&ToolOutcome>, &Failure>) -> Option<Value> {
     match result {
         Ok(outcome) => outcome.map(|outcome| json!({ "say": outcome.say })),
         Err(failure) => Some(json!({ "failure": failure.message })),
-    }
-}
-
-fn audited(actor: &Actor) -> loqa_audit::Actor {
-    loqa_audit::Actor {
-        kind: ActorKind::Skill,
-        id: actor.skill.clone(),
-        version: Some(actor.version.clone()),
-        digest: Some(actor.module.clone()),
-        publisher: None,
     }
 }
 
