@@ -70,16 +70,13 @@ impl Hub {
         result
     }
 
-    /// What the language model of this capability, or the first configured one, does
-    /// with a sentence when these tools are offered. Nothing is called.
+    /// What the first configured language model does with a sentence when these tools
+    /// are offered. Nothing is called.
     ///
     /// # Errors
     /// No such model is configured, or why it gave no answer.
-    pub async fn plan(&self, capability: Option<&str>, text: &str, tools: Vec<ToolSpec>) -> Result<Planned, Failure> {
-        let capability = match capability {
-            Some(capability) => capability.to_owned(),
-            None => self.capability_of(Hop::Llm, "llm.")?,
-        };
+    pub async fn plan(&self, text: &str, tools: Vec<ToolSpec>) -> Result<Planned, Failure> {
+        let capability = self.capability_of(Hop::Llm, "llm.")?;
         let request = LlmRequest {
             work: WorkId::from_bits(rand::random()),
             turn: TurnId::from_bits(rand::random()),

@@ -111,11 +111,11 @@ impl Hub {
             // Digests of model files are read from the disk: not on an async thread.
             tokio::task::spawn_blocking(move || engine_specs(&config, &paths, &catalog))
         };
+        let store = (config.text("privacy.keep") != "none").then(|| paths.data.join("loqa.db"));
         let skills_opened = {
             let (data, folders) = (paths.data.clone(), paths.skills.clone());
             let (announcements, announced) = mpsc::channel(32);
-            let events = (config.text("privacy.keep") != "none").then(|| paths.data.join("loqa.db"));
-            let effects = Arc::new(HubEffects::new(announcements.clone(), events));
+            let effects = Arc::new(HubEffects::new(announcements.clone(), store.clone()));
             let (opening, dev, journal) = (Arc::clone(&effects), config.list("skills.dev"), Arc::clone(&audit));
             let opened = tokio::task::spawn_blocking(move || open_skills(&data, &folders, &dev, opening, journal));
             (opened, announcements, announced, effects)
@@ -160,7 +160,7 @@ impl Hub {
         skills.set_consent(Arc::clone(&prompts) as _, config.millis("skills.prompt_ms"));
         let natives = start_natives(config, paths, mqtt.as_ref(), &server, &bus, skills).await?;
         shelf.renew_offer()?;
-        let store = (config.text("privacy.keep") != "none").then(|| paths.data.join("loqa.db"));
+        let offer = shelf.offer();
         let recorder = Recorder::start(store.as_deref(), bus.clone())?;
         let context = TurnContext {
             reach: Reach {
@@ -171,8 +171,8 @@ impl Hub {
                 outside: Arc::new(outside(config, audit.clone())),
             },
             settings: Arc::new(settings),
-            intents: shelf.offer().intents,
-            tools: shelf.offer().tools,
+            intents: offer.intents,
+            tools: offer.tools,
             skills: Arc::clone(skills),
             prompts,
             recorder,

@@ -224,7 +224,7 @@ async fn plan(hub: &Hub, row: &[String]) -> anyhow::Result<Case> {
         bail!(BadArguments("a line is `what was said<TAB>tool<TAB>{\"argument\": …}`, or `-` for no tool".to_owned()));
     }
     let began = Instant::now();
-    let planned = hub.plan(None, said, hub.tools()).await;
+    let planned = hub.plan(said, hub.tools()).await;
     let ms = millis_since(began);
     let (call, got, confidence) = match planned {
         Ok(planned) => match planned.call {
