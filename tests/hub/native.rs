@@ -265,30 +265,42 @@ async fn no_reply_subject_makes_the_hub_publish_outside_of_the_askers_inbox() {
         observer.send("SUB > 1\r\nPING\r\n");
         observer.wait_for("PONG");
         let mut attacker = open.login("attacker");
-        for reply in hostile_replies(n) {
-            let payload = r#"{"call":null,"function":"kv_get","arguments":{"key":"a"}}"#;
-            // No trace header: it makes the server publish, not the hub, and only where the sender may.
-            let headers = "NATS/1.0\r\nReply-To: loqa.hub.ask\r\nNats-Expected-Stream: x\r\nLoqa-Kind: pcm\r\n\r\n";
-            attacker.send(&format!(
-                "HPUB loqa.skill.probe.host {reply} {} {}\r\n{headers}{payload}\r\n",
-                headers.len(),
-                headers.len() + payload.len()
-            ));
-        }
         let own = "_INBOX.skill-probe.skill.probe.host.";
-        attacker.send(&format!("PUB loqa.skill.probe.host {own}0000last {}\r\n{}\r\nPING\r\n", 2, "{}"));
-        attacker.wait_for("PONG");
         let mut outside = Vec::new();
-        let mut is_answered = false;
-        observer.until(Duration::from_secs(2), |subject| {
-            is_answered |= subject.starts_with(own);
+        let mut look = |subject: &str| {
             let is_asked = subject == "loqa.skill.probe.host";
             if !(is_asked || subject.starts_with(own) || subject.starts_with("_INBOX.hub.flush.")) {
                 outside.push(subject.to_owned());
             }
+        };
+        let replies: Vec<String> = hostile_replies(n).collect();
+        // Fewer at once than the hub lets wait: one that is dropped unread would prove nothing.
+        for (batch, replies) in replies.chunks(100).enumerate() {
+            for reply in replies {
+                let payload = r#"{"call":null,"function":"kv_get","arguments":{"key":"a"}}"#;
+                // No trace header: it makes the server publish, not the hub, and only where the sender may.
+                let headers = "NATS/1.0\r\nReply-To: loqa.hub.ask\r\nNats-Expected-Stream: x\r\nLoqa-Kind: pcm\r\n\r\n";
+                attacker.send(&format!(
+                    "HPUB loqa.skill.probe.host {reply} {} {}\r\n{headers}{payload}\r\n",
+                    headers.len(),
+                    headers.len() + payload.len()
+                ));
+            }
+            // Calls are looked at in their order, so the answer to this one says that the others were.
+            let honest = format!("{own}0000last{batch}");
+            attacker.send(&format!("PUB loqa.skill.probe.host {honest} 2\r\n{{}}\r\nPING\r\n"));
+            attacker.wait_for("PONG");
+            let is_answered = observer.watch(PATIENCE, |subject| {
+                look(subject);
+                subject == honest
+            });
+            assert!(is_answered, "an honest host call is answered");
+        }
+        observer.watch(Duration::from_secs(1), |subject| {
+            look(subject);
+            false
         });
         serving.abort();
-        assert!(is_answered, "an honest host call is answered");
         if is_safe {
             eprintln!("{n} hostile replies, {} publications outside", outside.len());
             assert_eq!(outside, Vec::<String>::new());
@@ -595,8 +607,8 @@ impl Wire {
         }
     }
 
-    /// Looks at the subject of every message until none came for a while.
-    fn until(&mut self, quiet: Duration, mut seen: impl FnMut(&str)) {
+    /// Shows the subject of every message until it is the wanted one (true) or none came for a while.
+    fn watch(&mut self, quiet: Duration, mut is_wanted: impl FnMut(&str) -> bool) -> bool {
         self.0.get_ref().set_read_timeout(Some(quiet)).unwrap();
         loop {
             let line = self.line();
@@ -605,11 +617,13 @@ impl Wire {
                 let mut peek = [0; 1];
                 match self.0.get_ref().peek(&mut peek) {
                     Ok(n) if n > 0 => continue,
-                    _ => return,
+                    _ => return false,
                 }
             }
             if line.starts_with("MSG ") || line.starts_with("HMSG ") {
-                seen(line.split(' ').nth(1).unwrap_or_default());
+                if is_wanted(line.split(' ').nth(1).unwrap_or_default()) {
+                    return true;
+                }
             } else if line == "PING" {
                 self.send("PONG\r\n");
             }
