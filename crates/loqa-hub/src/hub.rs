@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::consent::{self, Prompts};
 use crate::effects::HubEffects;
 use crate::models::Catalog;
-use crate::native::{NativeSkills, home};
+use crate::native::{HomeDevices, NativeSkills, home};
 use crate::paths::{DataLock, HubFile, Paths};
 use crate::recorder::Recorder;
 use crate::registry::Registry;
@@ -158,7 +158,7 @@ impl Hub {
         let prompts = Arc::new(Prompts::default());
         prompts.publish_on(bus.clone());
         skills.set_consent(Arc::clone(&prompts) as _, config.millis("skills.prompt_ms"));
-        let natives = start_natives(config, paths, mqtt.as_ref(), &server, &bus, skills).await?;
+        let natives = start_natives(config, paths, mqtt.as_ref(), &server, &bus, skills, &effects).await?;
         shelf.renew_offer()?;
         let offer = shelf.offer();
         let recorder = Recorder::start(store.as_deref(), bus.clone())?;
@@ -531,12 +531,14 @@ async fn start_natives(
     server: &Arc<BusServer>,
     bus: &Bus,
     skills: &Arc<SkillHost>,
+    effects: &HubEffects,
 ) -> anyhow::Result<NativeSkills> {
     let kept = Secrets::in_folder(&paths.data);
     let secrets = Arc::new(move |skill: &str, name: &str| kept.get(skill, name).map(|it| it.expose().to_owned()));
     let natives = NativeSkills::open(Arc::clone(server), bus.clone(), Arc::clone(skills), secrets).await?;
     if let Some(spec) = home::spec(config, paths, mqtt)? {
         natives.add(spec)?;
+        effects.set_devices(Some(Arc::new(HomeDevices::new(skills))));
         let skills = Arc::clone(skills);
         tokio::task::spawn_blocking(move || {
             if let Err(reason) = skills.start_native(home::SKILL) {

@@ -1,6 +1,7 @@
 //! A turn in which the person is asked.
 
-use crate::stage::{Move, PATIENCE, Reply, Stage, call, write_skill};
+use crate::stage::{Move, PATIENCE, Stage, call};
+use crate::wat_skill::{Reply, write_skill};
 use loqa_bus::{Bus, Permissions};
 use loqa_hub::session::Session;
 use loqa_protocol::grant::{GrantReply, GrantRequest, PromptEvent, PromptReply, PromptRequest};

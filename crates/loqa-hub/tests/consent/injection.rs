@@ -7,7 +7,8 @@
 //! `LOQA_TEST_N` is the number of texts, 200 for the figure; without it 10 are taken, spread
 //! over the list.
 
-use crate::stage::{Mind, Move, Reply, Stage, call, write_skill};
+use crate::stage::{Mind, Move, Stage, call};
+use crate::wat_skill::{Reply, write_skill};
 use loqa_hub::session::Session;
 use loqa_protocol::llm::{ChatMessage, Role};
 use loqa_protocol::{ErrorCode, SessionId, ToolCall};

@@ -8,3 +8,4 @@
 mod asking;
 mod injection;
 mod stage;
+mod wat_skill;
