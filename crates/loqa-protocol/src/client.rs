@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// One typed turn.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AskRequest {
     /// What the user typed.
@@ -19,6 +20,7 @@ pub struct AskRequest {
 
 /// How the turn went.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 #[expect(clippy::large_enum_variant, reason = "one per turn, and the large variant is the usual one")]
 pub enum AskReply {
@@ -33,6 +35,7 @@ pub enum AskReply {
 
 /// A whole turn in one object, for people and scripts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TurnReport {
     /// The session.
@@ -55,6 +58,7 @@ pub struct TurnReport {
 
 /// What the operator asks of the audit that a running hub writes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum AuditRequest {
     /// Sign a checkpoint if rows are not covered yet.
@@ -77,6 +81,7 @@ pub enum AuditRequest {
 
 /// How that went.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum AuditReply {
     /// The newest checkpoint, as `docs/audit.md` describes it.
@@ -98,6 +103,7 @@ pub enum AuditReply {
 
 /// State of one engine, as the registry sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum NodeState {
     /// Said hello, loads its model.
@@ -112,6 +118,7 @@ pub enum NodeState {
 
 /// One row of `loqa nodes`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NodeInfo {
     /// Which engine.
@@ -138,6 +145,7 @@ pub struct NodeInfo {
 
 /// What the operator wants of the skills.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum SkillsRequest {
     /// Which are loaded.
@@ -148,6 +156,7 @@ pub enum SkillsRequest {
 
 /// The hub's answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum SkillsReply {
     /// What is loaded, after the request.
@@ -166,6 +175,7 @@ pub enum SkillsReply {
 
 /// A skill that is loaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SkillRow {
     /// Its name.
@@ -184,6 +194,7 @@ pub struct SkillRow {
 
 /// Whether a loaded skill takes calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SkillRunState {
     /// It does.
@@ -194,6 +205,7 @@ pub enum SkillRunState {
 
 /// A skill that could not be loaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SkillFault {
     /// Its name.
