@@ -18,7 +18,7 @@ const LIGHT: &str = "  - { use: device:control, domains: [light], entities: [lig
 async fn stage(limit: Duration) -> Stage {
     let mind = |_: &[loqa_protocol::llm::ChatMessage]| Move::Call(call("lamp.run", json!({})));
     // The tool has 300 ms, half of what the machine allows; the person needs longer.
-    Stage::new(Arc::new(mind), limit, Duration::from_millis(600), |skills, folder| {
+    Stage::new(Arc::new(mind), limit, Duration::from_millis(600), |skills, folder, _| {
         let arguments = r#"{"operation":"turn_on","entity":"light.kitchen"}"#;
         let skill = write_skill(folder, "lamp", LIGHT, "device", arguments, Reply::IfAllowed);
         skills.load(&skill).unwrap();

@@ -55,7 +55,8 @@ impl World {
         std::mem::take(&mut self.0.lock().unwrap())
     }
 
-    fn push(&self, what: String) {
+    /// Something happened.
+    pub fn push(&self, what: String) {
         self.0.lock().unwrap().push(what);
     }
 }
@@ -101,7 +102,7 @@ impl Stage {
         mind: Mind,
         prompt_limit: Duration,
         skill: Duration,
-        load: impl FnOnce(&SkillHost, &Path),
+        load: impl FnOnce(&Arc<SkillHost>, &Path, &Arc<World>),
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options = ServerOptions { binary: nats_server(), run_dir: folder.path().join("run") };
@@ -114,7 +115,8 @@ impl Stage {
         let data_dir = folder.path().join("data");
         let options = SkillHostOptions { data_dir, clock: Arc::new(SystemClock) };
         let skills = SkillHost::open(options, Arc::clone(&world) as Arc<dyn Effects>).unwrap();
-        load(&skills, folder.path());
+        let skills = Arc::new(skills);
+        load(&skills, folder.path(), &world);
         let prompts = Arc::new(Prompts::default());
         prompts.publish_on(bus.clone());
         skills.set_consent(Arc::clone(&prompts) as Arc<dyn Consent>, prompt_limit);
@@ -134,7 +136,7 @@ impl Stage {
             }),
             intents: Arc::new(IntentIndex::compile(&skills.intents()).unwrap()),
             tools: Arc::new(skills.tools()),
-            skills: Arc::new(skills),
+            skills,
             prompts: Arc::clone(&prompts),
             recorder: Recorder::start(None, bus.clone()).unwrap(),
             voice: Arc::new(VoiceSettings {
