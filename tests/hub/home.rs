@@ -1,10 +1,7 @@
 //! The smart home with its real parts: the hub, the bridge's program in its sandbox, and
 //! a server that speaks Home Assistant's documented protocol, well or badly.
 
-#[path = "../../crates/loqa-hub/tests/consent/wat_skill.rs"]
-#[expect(dead_code, reason = "another test uses the rest")]
-mod wat_skill;
-
+use crate::wat_skill::{Reply, write_skill};
 use futures_util::{SinkExt as _, StreamExt as _};
 use loqa_protocol::client::TurnReport;
 use loqa_skills::secrets::Secrets;
@@ -18,7 +15,6 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, accept_async};
-use wat_skill::{Reply, write_skill};
 
 const TOKEN: &str = "a.long-lived.token";
 
