@@ -16,6 +16,7 @@ pub mod guard;
 pub mod limits;
 pub mod login;
 pub mod nodes;
+pub mod openai;
 pub mod openapi;
 pub mod packages;
 pub mod page;
@@ -23,7 +24,12 @@ pub mod problem;
 pub mod server;
 pub mod state;
 pub mod status;
+#[cfg(test)]
+mod testing;
 pub mod token;
+mod utterance;
+mod voices;
+pub mod wyoming;
 
 pub use problem::{ApiResult, Problem};
 pub use server::ApiServer;
