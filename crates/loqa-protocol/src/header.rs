@@ -13,3 +13,6 @@ pub const END: &str = "Loqa-End";
 pub const VOICED: &str = "Loqa-Voiced";
 /// W3C trace context of the span that sent the message.
 pub const TRACEPARENT: &str = "traceparent";
+/// How long what the message is about may be remembered, see [`crate::PrivacyScope`].
+/// Absent means the least.
+pub const PRIVACY: &str = "Loqa-Privacy";

@@ -14,6 +14,7 @@ pub mod header;
 pub mod id;
 pub mod latency;
 pub mod llm;
+pub mod privacy;
 pub mod skill;
 pub mod stt;
 pub mod subject;
@@ -24,6 +25,7 @@ pub use error::{ErrorCode, Failure};
 pub use event::{TimedEvent, TurnEvent};
 pub use id::{CallId, InstanceId, PromptId, SessionId, TurnId, WorkId};
 pub use latency::{Hop, LatencySplit, TurnClass};
+pub use privacy::PrivacyScope;
 pub use tool::{ToolCall, ToolOutcome, ToolSpec};
 
 /// Version of the bus protocol. Raised when an older peer could misread a message.

@@ -47,7 +47,8 @@ pub fn applies(key: &str) -> Applies {
         "turn.",
         "skills.prompt_ms",
     ];
-    let names = |list: &[&str]| list.iter().any(|entry| key == *entry || (entry.ends_with('.') && key.starts_with(entry)));
+    let names =
+        |list: &[&str]| list.iter().any(|entry| key == *entry || (entry.ends_with('.') && key.starts_with(entry)));
     match (names(FILE_ONLY), names(NOW)) {
         (true, _) => Applies::FileOnly,
         (false, true) => Applies::Now,
