@@ -261,6 +261,12 @@ pub const KEYS: &[Key] = &[
         doc: "Whether the HTTP API serves its own page and lets a browser log in with a one-time code.",
     },
     Key {
+        name: "metrics.enabled",
+        kind: Kind::Bool,
+        default: "true",
+        doc: "Whether the HTTP API gives figures at `/metrics`, for Prometheus; they need its token.",
+    },
+    Key {
         name: "telemetry.log",
         kind: Kind::Text,
         default: "warn",
