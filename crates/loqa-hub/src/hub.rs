@@ -266,6 +266,16 @@ impl Hub {
         begin(&self.inner, session, input, Some(sink)).await
     }
 
+    /// As [`Hub::begin`]; without a sink the answer is text only.
+    pub async fn begin_with(
+        &self,
+        session: Option<SessionId>,
+        input: TurnInput,
+        sink: Option<AudioSink>,
+    ) -> RunningTurn {
+        begin(&self.inner, session, input, sink).await
+    }
+
     /// Begins a typed turn for a client. Its answer is text; where `speak` says so it is
     /// also spoken on the hub's own output, if there is one.
     pub async fn ask(&self, session: Option<SessionId>, text: String, speak: bool) -> RunningTurn {
