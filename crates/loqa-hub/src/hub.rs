@@ -8,6 +8,7 @@ use crate::effects::HubEffects;
 use crate::models::Catalog;
 use crate::native::{NativeSkills, home};
 use crate::paths::{DataLock, HubFile, Paths};
+use crate::privacy::{self, Privacy};
 use crate::recorder::Recorder;
 use crate::registry::Registry;
 use crate::session::driver::{TurnContext, TurnInput, TurnOrder, VoiceSettings, run_turn};
@@ -25,6 +26,7 @@ use loqa_protocol::tts::TtsRequest;
 use loqa_protocol::{ErrorCode, Failure, Hop, SessionId, ToolOutcome, ToolSpec, TurnClass, TurnId, WorkId, subject};
 use loqa_skills::secrets::Secrets;
 use loqa_skills::{DevSkill, MAX_BUDGET, SkillEvent, SkillHost, SkillHostOptions, SystemClock, Taint};
+use loqa_store::Store;
 use loqa_turn::state::{Deadlines, TurnSettings};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -53,10 +55,23 @@ struct Inner {
     capabilities: Vec<String>,
     announcements: mpsc::Sender<String>,
     audit: Arc<Audit>,
+    privacy: Arc<Privacy>,
     /// Where sound goes that no caller takes: announcements, and answers that a client wants spoken.
     speakers: Option<SinkFactory>,
     /// What turns may use of the skills changes while the hub runs.
     skills: Arc<HubSkills>,
+}
+
+/// How a turn begins.
+#[derive(Debug, Clone, Default)]
+pub struct TurnOptions {
+    /// Continues this session; `None` begins a new one.
+    pub session: Option<SessionId>,
+    /// Whether nothing of it may be kept, whatever is configured.
+    pub guest: bool,
+    /// Whether what is said is kept as a recording, for the whole session; `None` is as
+    /// configured, or as the session had it.
+    pub keep_audio: Option<bool>,
 }
 
 /// A turn that runs by itself.
@@ -111,7 +126,12 @@ impl Hub {
             // Digests of model files are read from the disk: not on an async thread.
             tokio::task::spawn_blocking(move || engine_specs(&config, &paths, &catalog))
         };
-        let store = (config.text("privacy.keep") != "none").then(|| paths.data.join("loqa.db"));
+        let store = {
+            let (data, config) = (paths.data.clone(), config.clone());
+            let opened = tokio::task::spawn_blocking(move || privacy::open_store(&data, &config));
+            opened.await.context("open the event store")??
+        };
+        let privacy = Arc::new(Privacy::new(config, store.clone()));
         let skills_opened = {
             let (data, folders) = (paths.data.clone(), paths.skills.clone());
             let (announcements, announced) = mpsc::channel(32);
@@ -161,7 +181,7 @@ impl Hub {
         let natives = start_natives(config, paths, mqtt.as_ref(), &server, &bus, skills).await?;
         shelf.renew_offer()?;
         let offer = shelf.offer();
-        let recorder = Recorder::start(store.as_deref(), bus.clone())?;
+        let recorder = Recorder::start(store.clone(), bus.clone());
         let context = TurnContext {
             reach: Reach {
                 bus: bus.clone(),
@@ -169,6 +189,7 @@ impl Hub {
                 server: server.state(),
                 pins: Pins::default(),
                 outside: Arc::new(outside(config, audit.clone())),
+                scope: privacy.scope(false),
             },
             settings: Arc::new(settings),
             intents: offer.intents,
@@ -176,6 +197,7 @@ impl Hub {
             skills: Arc::clone(skills),
             prompts,
             recorder,
+            keep_audio: false,
             voice: Arc::new(voice),
         };
         effects.attach(context.reach.clone(), context.settings.llm_tiers.clone());
@@ -187,6 +209,7 @@ impl Hub {
             capabilities,
             announcements,
             audit: audit.clone(),
+            privacy: Arc::clone(&privacy),
             speakers: announce_to,
             skills: Arc::clone(&shelf),
         });
@@ -197,6 +220,9 @@ impl Hub {
             tokio::spawn(announce(inner.clone(), announced)),
             tokio::spawn(serve_clients(inner.clone(), bus.clone())),
             tokio::spawn(answering),
+            tokio::spawn(privacy::serve(privacy, audit.clone(), bus.clone())),
+            tokio::spawn(privacy::prune(store.clone(), privacy::retention(config))),
+            tokio::spawn(privacy::note_nodes(store, registry)),
             tokio::spawn(skills::serve(shelf, bus.clone())),
             tokio::spawn(audit::prune(audit, config.integer("audit.keep_days"))),
         ];
@@ -243,7 +269,32 @@ impl Hub {
 
     /// Begins a turn. Without a session a new one is made.
     pub async fn begin(&self, session: Option<SessionId>, input: TurnInput, sink: AudioSink) -> RunningTurn {
-        begin(&self.inner, session, input, Some(sink)).await
+        self.begin_with(TurnOptions { session, ..TurnOptions::default() }, input, sink).await
+    }
+
+    /// Begins a turn, with how it may be remembered.
+    pub async fn begin_with(&self, options: TurnOptions, input: TurnInput, sink: AudioSink) -> RunningTurn {
+        begin(&self.inner, options, input, Some(sink)).await
+    }
+
+    /// What is kept, and who reads it.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        self.inner.privacy.store()
+    }
+
+    /// What may be kept, and guest mode.
+    #[must_use]
+    pub fn privacy(&self) -> &Arc<Privacy> {
+        &self.inner.privacy
+    }
+
+    /// Ends a session: its history is forgotten, and what was kept for it only goes.
+    pub async fn end_session(&self, session: &SessionId) {
+        let ended = self.inner.sessions.lock().await.remove(session);
+        if ended.is_some() {
+            forget(&self.inner, session.clone(), "ended");
+        }
     }
 
     /// Rows of `loqa nodes`.
@@ -325,6 +376,11 @@ impl Hub {
         for session in self.inner.sessions.lock().await.keys() {
             audit::session_ended(&*self.inner.audit, session, "hub_stopped");
         }
+        let store = self.inner.privacy.store().clone();
+        // What was kept for a session only goes with it.
+        if let Err(e) = tokio::task::spawn_blocking(move || store.close()).await {
+            tracing::error!(error = %e, "the event store ended badly");
+        }
         let audit = Arc::clone(&self.inner.audit);
         // What waits, and a last checkpoint.
         if let Err(e) = tokio::task::spawn_blocking(move || audit.close()).await {
@@ -338,13 +394,8 @@ impl Hub {
 }
 
 /// Begins a turn; without a sink its answer is text only.
-async fn begin(
-    inner: &Arc<Inner>,
-    session: Option<SessionId>,
-    input: TurnInput,
-    sink: Option<AudioSink>,
-) -> RunningTurn {
-    let session_id = session.unwrap_or_else(|| SessionId::from_bits(rand::random()));
+async fn begin(inner: &Arc<Inner>, options: TurnOptions, input: TurnInput, sink: Option<AudioSink>) -> RunningTurn {
+    let session_id = options.session.unwrap_or_else(|| SessionId::from_bits(rand::random()));
     let turn = TurnId::from_bits(rand::random());
     let (orders, order_receiver) = mpsc::channel(4);
     let (sender, report) = oneshot::channel();
@@ -370,13 +421,7 @@ async fn begin(
             let idle = sessions.iter().find(|(_, s)| Arc::strong_count(s) == 1).map(|(id, _)| id.clone());
             if let Some(idle) = idle {
                 sessions.remove(&idle);
-                audit::session_ended(&*inner.audit, &idle, "forgotten");
-                let skills = inner.context.skills.clone();
-                tokio::task::spawn_blocking(move || {
-                    if let Err(error) = skills.grants().end_session(&idle) {
-                        tracing::error!(%error, "the grants of a session that ended cannot be ended");
-                    }
-                });
+                forget(inner, idle, "forgotten");
             }
         }
         if !sessions.contains_key(&session_id) {
@@ -384,18 +429,34 @@ async fn begin(
         }
         sessions.entry(session_id.clone()).or_insert_with(|| Arc::new(Mutex::new(Session::new(session_id)))).clone()
     };
+    let scope = inner.privacy.scope(options.guest);
     let (inner, id) = (inner.clone(), turn.clone());
     tokio::spawn(async move {
         // Turns of one session follow each other.
         let mut session = session.lock().await;
         let mut context = inner.context.clone();
+        context.reach.scope = scope;
+        if let Some(keep) = options.keep_audio {
+            session.keep_audio = Some(keep);
+        }
+        context.keep_audio = session.keep_audio.unwrap_or(inner.privacy.keep_audio()) && scope.may_be_kept();
         let offer = inner.skills.offer();
         (context.intents, context.tools) = (offer.intents, offer.tools);
         let sink = sink.unwrap_or_else(|| {
             context.voice = Arc::new(VoiceSettings { tts: None, ..VoiceSettings::clone(&context.voice) });
             AudioSink::memory().0
         });
+        // What a guest says is not told to the owner's next turn, nor the other way round.
+        let as_guest = !scope.may_be_kept();
+        if as_guest {
+            session.swap_histories();
+        } else {
+            session.forget_guest();
+        }
         let report = run_turn(&context, &mut session, id, input, sink, order_receiver, Taint::user()).await;
+        if as_guest {
+            session.swap_histories();
+        }
         inner.timers_changed.notify_one();
         let _ = sender.send(report);
     });
@@ -410,6 +471,20 @@ fn unfit_text(text: &str) -> Option<Failure> {
     }
     let speaks = text.chars().any(char::is_alphanumeric);
     (!speaks).then(|| Failure::new(Hop::Input, ErrorCode::NotUnderstood, "the text holds no word"))
+}
+
+/// What hangs on a session goes with it.
+fn forget(inner: &Inner, session: SessionId, reason: &'static str) {
+    audit::session_ended(&*inner.audit, &session, reason);
+    let (skills, store) = (inner.context.skills.clone(), inner.privacy.store().clone());
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = skills.grants().end_session(&session) {
+            tracing::error!(%error, "the grants of a session that ended cannot be ended");
+        }
+        if let Err(error) = store.end_session(&session) {
+            tracing::error!(%error, "what was kept for a session that ended stays");
+        }
+    });
 }
 
 fn engine_specs(config: &Config, paths: &Paths, catalog: &Catalog) -> anyhow::Result<Vec<EngineSpec>> {
@@ -700,7 +775,9 @@ async fn serve_clients(inner: Arc<Inner>, bus: Bus) {
                     let reply = match message.json::<AskRequest>() {
                         Ok(ask) => {
                             let sink = inner.speakers.as_ref().filter(|_| ask.speak).map(|speakers| speakers());
-                            let turn = begin(&inner, ask.session, TurnInput::Text(ask.text), sink).await;
+                            let options =
+                                TurnOptions { session: ask.session, guest: ask.guest, keep_audio: None };
+                            let turn = begin(&inner, options, TurnInput::Text(ask.text), sink).await;
                             match turn.report().await {
                                 Ok(report) => AskReply::Turn(report),
                                 Err(e) => AskReply::Refused {
