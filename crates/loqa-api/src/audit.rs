@@ -228,6 +228,7 @@ pub struct EgressQuery {
     /// Older, in milliseconds since the Unix epoch.
     pub until_ms: Option<i64>,
     /// One sum for each hour or day (UTC); one for all when it is left out.
+    #[param(inline)]
     pub by: Option<EgressSpan>,
 }
 

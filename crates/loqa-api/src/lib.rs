@@ -24,6 +24,7 @@ pub mod nodes;
 pub mod openapi;
 pub mod packages;
 pub mod page;
+pub mod privacy;
 pub mod problem;
 pub mod server;
 pub mod sessions;

@@ -5,8 +5,8 @@ use crate::extract::tagged_bytes;
 use crate::limits::MAX_BODY;
 use crate::problem::{MEDIA_TYPE, Problem};
 use crate::state::AppState;
-use crate::{audit, events, grants, latency, login, models, nodes, packages, page, sessions, settings, skills, status};
-use crate::{talk, turns};
+use crate::{audit, events, grants, latency, login, models, nodes, packages, page, privacy, sessions};
+use crate::{settings, skills, status, talk, turns};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, StatusCode};
@@ -39,6 +39,7 @@ fn described() -> OpenApiRouter<Arc<AppState>> {
         .merge(latency::routes())
         .merge(models::routes())
         .merge(settings::routes())
+        .merge(privacy::routes())
         .merge(nodes::routes())
         .merge(login::routes())
 }

@@ -6,6 +6,7 @@ use crate::problem::{ApiResult, Problem, blocking};
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
+use loqa_hub::privacy;
 use loqa_protocol::{ErrorCode, SessionId, TurnId};
 use loqa_store::{Erased, EventRow, Hit, Page, Paged, SessionRow, StoreError, TurnRow};
 use serde::{Deserialize, Serialize};
@@ -116,7 +117,14 @@ async fn delete(
     State(state): State<Arc<AppState>>,
     ApiPath(session): ApiPath<SessionId>,
 ) -> ApiResult<Json<Erased>> {
-    blocking(move || state.hub.store().delete_session(&session).map(Json).map_err(problem_of)).await
+    blocking(move || {
+        let deleted = privacy::delete_session(state.hub.store(), state.hub.audit(), &session);
+        deleted.map(Json).map_err(|error| match error.downcast::<StoreError>() {
+            Ok(error) => problem_of(error),
+            Err(error) => Problem::storage(format!("{error:#}")),
+        })
+    })
+    .await
 }
 
 /// List the turns of a session, the oldest first

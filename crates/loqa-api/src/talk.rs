@@ -16,6 +16,7 @@ use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
 use axum::routing::get;
+use loqa_hub::hub::TurnOptions;
 use loqa_hub::session::driver::TurnOrder;
 use loqa_hub::sink::SinkCommand;
 use loqa_protocol::audio::OUTPUT_SAMPLE_RATE;
@@ -51,6 +52,13 @@ pub enum TalkRequest {
         /// Who says when the answer was heard.
         #[serde(default)]
         playback: Playback,
+        /// Whether nothing of it may be kept, whatever is configured.
+        #[serde(default)]
+        guest: bool,
+        /// Whether what is said is kept as a recording, from here on in this session; as
+        /// configured when it is left out.
+        #[serde(default)]
+        keep_audio: Option<bool>,
     },
     /// The key is up: all was said.
     End,
@@ -67,6 +75,9 @@ pub enum TalkRequest {
         /// Who says when the answer was heard.
         #[serde(default)]
         playback: Playback,
+        /// Whether nothing of it may be kept, whatever is configured.
+        #[serde(default)]
+        guest: bool,
     },
     /// Stop the turn.
     Cancel,
@@ -250,9 +261,11 @@ impl Conversation {
 
     async fn take_request(&mut self, request: TalkRequest) -> bool {
         let begun = match request {
-            TalkRequest::Start { session, speak, playback } => self.begin(None, session, speak, playback).await,
-            TalkRequest::Text { text, session, speak, playback } => {
-                self.begin(Some(text), session, speak, playback).await
+            TalkRequest::Start { session, speak, playback, guest, keep_audio } => {
+                self.begin(None, TurnOptions { session, guest, keep_audio }, speak, playback).await
+            }
+            TalkRequest::Text { text, session, speak, playback, guest } => {
+                self.begin(Some(text), TurnOptions { session, guest, keep_audio: None }, speak, playback).await
             }
             other => {
                 let Some(turn) = &mut self.turn else {
@@ -277,7 +290,7 @@ impl Conversation {
     async fn begin(
         &mut self,
         text: Option<String>,
-        session: Option<SessionId>,
+        options: TurnOptions,
         speak: bool,
         playback: Playback,
     ) -> ApiResult<(SessionId, TurnId)> {
@@ -285,7 +298,7 @@ impl Conversation {
             let detail = "a turn runs on this socket: end it with `cancel` or `barge_in` and wait for its report";
             return Err(Problem::new(ErrorCode::Conflict, detail));
         }
-        let turn = RunningTalk::begin(&self.state.hub, text, session, speak, playback).await?;
+        let turn = RunningTalk::begin(&self.state.hub, text, options, speak, playback).await?;
         let ids = (turn.session.clone(), turn.turn.clone());
         self.turn = Some(turn);
         Ok(ids)

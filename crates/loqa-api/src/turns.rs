@@ -5,7 +5,7 @@ use crate::problem::{ApiResult, Problem};
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
-use loqa_hub::hub::MAX_TEXT;
+use loqa_hub::hub::{MAX_TEXT, TurnOptions};
 use loqa_hub::session::driver::TurnOrder;
 use loqa_protocol::client::TurnReport;
 use loqa_protocol::{ErrorCode, SessionId};
@@ -29,6 +29,9 @@ pub struct TurnRequest {
     /// Whether the answer is spoken on the hub's own output as well.
     #[serde(default)]
     pub speak: bool,
+    /// Whether nothing of it may be kept, whatever is configured.
+    #[serde(default)]
+    pub guest: bool,
 }
 
 pub(crate) fn routes() -> OpenApiRouter<Arc<AppState>> {
@@ -68,7 +71,8 @@ async fn run_turn(
     ApiJson(request): ApiJson<TurnRequest>,
 ) -> ApiResult<Json<TurnReport>> {
     check_text(&request.text)?;
-    let turn = state.hub.ask(request.session, request.text, request.speak).await;
+    let options = TurnOptions { session: request.session, guest: request.guest, keep_audio: None };
+    let turn = state.hub.ask(options, request.text, request.speak).await;
     let cancel = CancelOnDrop(turn.orders());
     let report = turn.report().await.map_err(|e| Problem::new(ErrorCode::ShuttingDown, format!("{e:#}")))?;
     drop(cancel);

@@ -31,6 +31,7 @@ const TAKE_TIME: Duration = Duration::from_secs(30);
 #[into_params(parameter_in = Query)]
 pub struct ExportQuery {
     /// JSON lines, from which the chain can be verified, or a table.
+    #[param(inline)]
     pub format: Option<ExportFormat>,
     /// Add the decrypted contents; JSON lines only.
     #[serde(default)]

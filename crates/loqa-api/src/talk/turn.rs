@@ -5,6 +5,7 @@ use crate::problem::{ApiResult, Problem};
 use crate::turns::{CancelOnDrop, check_text};
 use loqa_audio::Vad;
 use loqa_hub::Hub;
+use loqa_hub::hub::TurnOptions;
 use loqa_hub::session::VoiceInput;
 use loqa_hub::session::driver::{TurnInput, TurnOrder};
 use loqa_hub::sink::{AudioSink, SinkDriver, SinkEvent};
@@ -52,11 +53,12 @@ impl RunningTalk {
     pub async fn begin(
         hub: &Hub,
         text: Option<String>,
-        session: Option<SessionId>,
+        options: TurnOptions,
         speak: bool,
         playback: Playback,
     ) -> ApiResult<Self> {
-        let session = session.unwrap_or_else(|| SessionId::from_bits(rand::random()));
+        let session = options.session.clone().unwrap_or_else(|| SessionId::from_bits(rand::random()));
+        let options = TurnOptions { session: Some(session.clone()), ..options };
         let (input, turn_input) = match text {
             Some(text) => {
                 check_text(&text)?;
@@ -68,13 +70,12 @@ impl RunningTalk {
                 (Some(input), TurnInput::Voice { source: TurnSource::PushToTalk, audio })
             }
         };
-        let (sink, output) = if speak {
+        let (running, output) = if speak {
             let (sink, driver) = AudioSink::pair();
-            (Some(sink), Some(driver))
+            (hub.begin_with(options, turn_input, sink).await, Some(driver))
         } else {
-            (None, None)
+            (hub.begin_silent(options, turn_input).await, None)
         };
-        let running = hub.begin_with(Some(session.clone()), turn_input, sink).await;
         Ok(Self {
             session,
             turn: running.turn.clone(),

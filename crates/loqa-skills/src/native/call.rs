@@ -102,7 +102,8 @@ impl SkillHost {
                 format!("skill `{name}` may not run: {}", reason.meaning().trim()),
             ));
         }
-        let running = self.running_native(skill, turn, invocation.taint.clone(), control.clone());
+        let mut running = self.running_native(skill, turn, invocation.taint.clone(), control.clone());
+        running.actor.scope = invocation.scope;
         let call = Arc::new(Mutex::new(NativeCall { running, uses: Vec::new() }));
         {
             let mut calls = skill.calls();
@@ -113,6 +114,7 @@ impl SkillHost {
         }
         let message = SkillCall::Tool {
             call: id.clone(),
+            scope: invocation.scope,
             tool: invocation.call.name.clone(),
             arguments: invocation.call.arguments.clone(),
             deadline_ms: u64::try_from(budget.as_millis()).unwrap_or(u64::MAX),
@@ -200,7 +202,7 @@ impl SkillHost {
 
     fn keep(&self, name: &str, running: &mut Running) -> Result<(), Failure> {
         self.shared
-            .store
+            .store_of(running.actor.scope)
             .commit(name, &running.draft, None)
             .map_err(|error| failure(ErrorCode::StorageFault, error.to_string()))
     }
