@@ -215,7 +215,6 @@ impl Hub {
             recorder,
             voice: Arc::clone(&tuning.voice),
             keep_audio: false,
-            voice: Arc::new(voice),
         };
         effects.attach(context.reach.clone(), context.settings.llm_tiers.clone());
         let answering = consent::serve(Arc::clone(&context.prompts), Arc::clone(&context.skills), bus.clone());
