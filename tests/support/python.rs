@@ -25,7 +25,11 @@ pub fn python() -> PathBuf {
     let tools = std::env::var_os("LOQA_TOOLS").map_or_else(|| repository().join(".tools"), PathBuf::from);
     let folder = tools.join(format!("python-tests-{}", &digest[..16]));
     let path = if cfg!(windows) { folder.join("Scripts/python.exe") } else { folder.join("bin/python") };
-    assert!(path.is_file(), "`{}` is missing: run `npm test`, or `node tools/python.mjs` to install it", path.display());
+    assert!(
+        path.is_file(),
+        "`{}` is missing: run `npm test`, or `node tools/python.mjs` to install it",
+        path.display()
+    );
     path
 }
 

@@ -10,6 +10,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on stops"))]
 
+pub mod compat;
 pub mod extract;
 pub mod feed;
 pub mod guard;
@@ -31,6 +32,7 @@ mod utterance;
 mod voices;
 pub mod wyoming;
 
+pub use compat::Compat;
 pub use problem::{ApiResult, Problem};
 pub use server::ApiServer;
 pub use state::{ApiOptions, AppState};
