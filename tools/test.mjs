@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { CARGO_DENY, provideCargoDeny } from "./setup/cargo-deny.mjs";
 import { prepare } from "./setup/prepare.mjs";
 import { ROOT } from "./setup/paths.mjs";
+import { providePython } from "./setup/python.mjs";
 import { passThrough } from "./setup/run.mjs";
 import { provideVirtualSound } from "./setup/sound.mjs";
 
@@ -49,8 +50,11 @@ async function main(words) {
   const results = [];
   const env = await prepare();
   const tools = env && wanted.some(([, program]) => program === CARGO_DENY) ? await provideCargoDeny(env) : true;
-  const sound = env && wanted.some(([name]) => name === "tests") ? await provideVirtualSound(env) : true;
-  results.push({ name: "set-up", ok: env !== null && tools && sound, seconds: secondsSince(started) });
+  const runsTests = env && wanted.some(([name]) => name === "tests");
+  const sound = runsTests ? await provideVirtualSound(env) : true;
+  const python = runsTests ? await providePython(env) : null;
+  if (python) env.LOQA_TEST_PYTHON = python;
+  results.push({ name: "set-up", ok: env !== null && tools && sound && (python !== null || !runsTests), seconds: secondsSince(started) });
   for (const [name, program, args] of env ? wanted : []) {
     process.stdout.write(`\n== ${name}: ${[program === process.execPath ? "node" : program, ...args].join(" ")}\n`);
     const begin = Date.now();

@@ -61,6 +61,11 @@ enum Command {
         #[command(subcommand)]
         action: command::audit::Action,
     },
+    /// The key of the OpenAI-compatible server.
+    Openai {
+        #[command(subcommand)]
+        action: command::openai::Action,
+    },
     /// Show the configuration.
     Config {
         #[command(subcommand)]
@@ -132,6 +137,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Models { action } => command::models::run(&session, &action),
             Command::Skill { action } => command::skill::run(&session, action).await,
             Command::Audit { action } => command::audit::run(&session, action).await,
+            Command::Openai { action } => command::openai::run(&session, &action),
             Command::Config { action } => command::config::run(&session, &action),
             Command::Doctor => command::doctor::run(&session).await,
             Command::Eval(eval) => eval.run(session).await,
