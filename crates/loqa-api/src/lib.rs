@@ -17,6 +17,7 @@ pub mod limits;
 pub mod login;
 pub mod metrics;
 pub mod nodes;
+pub mod openai;
 pub mod openapi;
 pub mod packages;
 pub mod page;
@@ -24,7 +25,12 @@ pub mod problem;
 pub mod server;
 pub mod state;
 pub mod status;
+#[cfg(test)]
+mod testing;
 pub mod token;
+mod utterance;
+mod voices;
+pub mod wyoming;
 
 pub use problem::{ApiResult, Problem};
 pub use server::ApiServer;

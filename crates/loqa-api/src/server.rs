@@ -51,7 +51,7 @@ impl ApiServer {
     /// # Errors
     /// The port is taken, or the token's file cannot be written.
     pub async fn start(hub: Arc<Hub>, options: ApiOptions) -> anyhow::Result<Self> {
-        let sockets = bind(options.port).await?;
+        let sockets = bind(options.port, "api.port").await?;
         let port = sockets.port;
         let run = hub.paths().run();
         let (token, text) = Token::generate();
@@ -147,22 +147,23 @@ fn panicked(_cause: Box<dyn Any + Send + 'static>) -> Response {
 /// Bound sockets that nobody serves yet.
 #[derive(Debug)]
 pub struct Sockets {
-    v4: TcpListener,
-    v6: Option<TcpListener>,
+    pub(crate) v4: TcpListener,
+    pub(crate) v6: Option<TcpListener>,
     /// Their port.
     pub port: u16,
 }
 
-/// Binds 127.0.0.1 and ::1 with one port; 0 takes one that is free on both.
+/// Binds 127.0.0.1 and ::1 with one port; 0 takes one that is free on both. `key` is the
+/// configuration's name for the port.
 ///
 /// # Errors
 /// The port is taken.
-pub async fn bind(port: u16) -> anyhow::Result<Sockets> {
+pub async fn bind(port: u16, key: &str) -> anyhow::Result<Sockets> {
     let mut tries = if port == 0 { PORT_TRIES } else { 1 };
     loop {
         tries -= 1;
         let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.with_context(|| {
-            format!("listen on 127.0.0.1:{port}: stop what uses the port, or set `api.port` to another one or to 0")
+            format!("listen on 127.0.0.1:{port}: stop what uses the port, or set `{key}` to another one or to 0")
         })?;
         let bound = v4.local_addr().context("ask for the bound port")?.port();
         match TcpListener::bind((Ipv6Addr::LOCALHOST, bound)).await {

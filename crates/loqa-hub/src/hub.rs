@@ -4,6 +4,7 @@
 mod assemble;
 mod background;
 mod clients;
+mod programs;
 mod settings;
 mod swap;
 
@@ -18,7 +19,7 @@ use crate::recorder::Recorder;
 use crate::registry::Registry;
 use crate::session::driver::{TurnContext, TurnInput, TurnOrder, VoiceSettings, run_turn};
 use crate::session::hops::Reach;
-use crate::session::{Pins, Session};
+use crate::session::{Pins, Remembered, Session};
 use crate::sink::AudioSink;
 use crate::skills::{self, HubSkills};
 use crate::supervisor::{EngineState, Supervised};
@@ -27,6 +28,7 @@ use assemble::{Tuning, engine_specs, open_skills, outside, start_natives};
 use loqa_audit::Audit;
 use loqa_bus::{Bus, BusError, BusServer, Credentials, Permissions, RestartPolicy, ServerOptions};
 use loqa_protocol::client::{NodeInfo, TurnReport};
+use loqa_protocol::llm::ChatMessage;
 use loqa_protocol::{ErrorCode, Failure, Hop, SessionId, ToolSpec, TurnClass, TurnId};
 use loqa_skills::Taint;
 pub use settings::{Applies, SettingError, applies};
@@ -182,7 +184,7 @@ impl Hub {
         let prompts = Arc::new(Prompts::default());
         prompts.publish_on(bus.clone());
         skills.set_consent(Arc::clone(&prompts) as _, config.millis("skills.prompt_ms"));
-        let natives = start_natives(config, paths, mqtt.as_ref(), &server, &bus, skills).await?;
+        let natives = start_natives(config, paths, mqtt.as_ref(), &server, &bus, skills, &effects).await?;
         shelf.renew_offer()?;
         let offer = shelf.offer();
         let recorder = Recorder::start(store.as_deref(), bus.clone())?;
@@ -447,12 +449,28 @@ async fn ask(inner: &Arc<Inner>, session: Option<SessionId>, text: String, speak
     begin(inner, session, TurnInput::Text(text), sink).await
 }
 
-/// Begins a turn; without a sink its answer is text only.
+/// Begins a turn of the person at this machine; without a sink its answer is text only.
 async fn begin(
     inner: &Arc<Inner>,
     session: Option<SessionId>,
     input: TurnInput,
     sink: Option<AudioSink>,
+) -> RunningTurn {
+    begin_said(inner, session, input, sink, Said { taint: Taint::user(), earlier: Vec::new() }).await
+}
+
+/// Where the words of a turn come from, and what a new session is told of an earlier conversation.
+struct Said {
+    taint: Taint,
+    earlier: Vec<ChatMessage>,
+}
+
+async fn begin_said(
+    inner: &Arc<Inner>,
+    session: Option<SessionId>,
+    input: TurnInput,
+    sink: Option<AudioSink>,
+    said: Said,
 ) -> RunningTurn {
     let session_id = session.unwrap_or_else(|| SessionId::from_bits(rand::random()));
     let turn = TurnId::from_bits(rand::random());
@@ -479,14 +497,7 @@ async fn begin(
             // An idle session is one that nobody else holds.
             let idle = sessions.iter().find(|(_, s)| Arc::strong_count(s) == 1).map(|(id, _)| id.clone());
             if let Some(idle) = idle {
-                sessions.remove(&idle);
-                audit::session_ended(&*inner.audit, &idle, "forgotten");
-                let skills = inner.context.skills.clone();
-                tokio::task::spawn_blocking(move || {
-                    if let Err(error) = skills.grants().end_session(&idle) {
-                        tracing::error!(%error, "the grants of a session that ended cannot be ended");
-                    }
-                });
+                forget(inner, &mut sessions, idle);
             }
         }
         if !sessions.contains_key(&session_id) {
@@ -498,6 +509,10 @@ async fn begin(
     tokio::spawn(async move {
         // Turns of one session follow each other.
         let mut session = session.lock().await;
+        if session.history.is_empty() {
+            let taint = &said.taint;
+            session.history.extend(said.earlier.into_iter().map(|message| Remembered { message, taint: taint.clone() }));
+        }
         let mut context = inner.context.clone();
         let offer = inner.skills.offer();
         (context.intents, context.tools) = (offer.intents, offer.tools);
@@ -507,11 +522,25 @@ async fn begin(
             context.voice = Arc::new(VoiceSettings { tts: None, ..VoiceSettings::clone(&context.voice) });
             AudioSink::memory().0
         });
-        let report = run_turn(&context, &mut session, id, input, sink, order_receiver, Taint::user()).await;
+        let report = run_turn(&context, &mut session, id, input, sink, order_receiver, said.taint).await;
         inner.timers_changed.notify_one();
         let _ = sender.send(report);
     });
     RunningTurn { turn, orders, report }
+}
+
+/// Ends a session: its grants end with it.
+fn forget(inner: &Arc<Inner>, sessions: &mut HashMap<SessionId, Arc<Mutex<Session>>>, id: SessionId) {
+    if sessions.remove(&id).is_none() {
+        return;
+    }
+    audit::session_ended(&*inner.audit, &id, "forgotten");
+    let skills = inner.context.skills.clone();
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = skills.grants().end_session(&id) {
+            tracing::error!(%error, "the grants of a session that ended cannot be ended");
+        }
+    });
 }
 
 fn unfit_text(text: &str) -> Option<Failure> {
