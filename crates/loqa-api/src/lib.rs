@@ -20,6 +20,7 @@ pub mod guard;
 pub mod latency;
 pub mod limits;
 pub mod login;
+pub mod metrics;
 pub mod models;
 pub mod nodes;
 pub mod openai;

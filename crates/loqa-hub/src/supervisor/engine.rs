@@ -62,6 +62,11 @@ impl Supervised {
         self.kept.pid()
     }
 
+    /// Does not start the engine again once it has ended, which somebody has told it to.
+    pub fn let_go(&self) {
+        self.kept.order_stop(Stop::NotAgain);
+    }
+
     /// Ends the engine and waits until it is gone.
     pub async fn stop(self) {
         self.kept.stop(Stop::Politely).await;
@@ -125,6 +130,7 @@ impl Charge for Engine {
     }
 
     fn record(&self, operation: &'static str, reason: &str) {
+        loqa_telemetry::engine_died(self.spec.kind.as_str(), operation == "gave_up");
         engine_restarted(&*self.journal, &self.spec.capability, operation, reason);
     }
 
