@@ -11,10 +11,12 @@ mod evaluation;
 mod home;
 mod installed_skills;
 mod native;
+mod openai;
 mod permissions;
 mod remote_model;
 mod traces;
 mod turns;
+mod wyoming;
 #[path = "../../crates/loqa-hub/tests/consent/wat_skill.rs"]
 #[expect(dead_code, reason = "another test uses the rest")]
 mod wat_skill;

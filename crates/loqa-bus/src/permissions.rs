@@ -51,10 +51,12 @@ impl Permissions {
                 subject::ENGINE_HEARTBEAT.to_owned(),
                 subject::HUB_ASK.to_owned(),
                 subject::HUB_NODES.to_owned(),
+                subject::HUB_MODELS.to_owned(),
                 subject::HUB_PROMPT.to_owned(),
                 subject::HUB_GRANT.to_owned(),
                 subject::HUB_SKILLS.to_owned(),
                 subject::HUB_AUDIT.to_owned(),
+                subject::HUB_STORE.to_owned(),
                 subject::HUB_NONCE.to_owned(),
                 "loqa.event.*".to_owned(),
             ],
@@ -105,10 +107,12 @@ impl Permissions {
             publish: [
                 subject::HUB_ASK,
                 subject::HUB_NODES,
+                subject::HUB_MODELS,
                 subject::HUB_PROMPT,
                 subject::HUB_GRANT,
                 subject::HUB_SKILLS,
                 subject::HUB_AUDIT,
+                subject::HUB_STORE,
             ]
             .map(str::to_owned)
             .to_vec(),

@@ -3,9 +3,11 @@
 
 mod assemble;
 mod background;
+mod begin;
 mod clients;
 mod programs;
 mod settings;
+mod swap;
 
 use crate::audit;
 use crate::config::Config;
@@ -14,11 +16,12 @@ use crate::effects::HubEffects;
 use crate::models::Catalog;
 use crate::native::{NativeSkills, home};
 use crate::paths::{ApiAddress, DataLock, HubFile, Paths};
+use crate::privacy::{self, Privacy};
 use crate::recorder::Recorder;
 use crate::registry::Registry;
-use crate::session::driver::{TurnContext, TurnInput, TurnOrder, VoiceSettings, run_turn};
+use crate::session::driver::{TurnContext, TurnInput, TurnOrder};
 use crate::session::hops::Reach;
-use crate::session::{Pins, Remembered, Session};
+use crate::session::{Pins, Session};
 use crate::sink::AudioSink;
 use crate::skills::{self, HubSkills};
 use crate::supervisor::{EngineState, Supervised};
@@ -27,14 +30,13 @@ use assemble::{Tuning, engine_specs, open_skills, outside, start_natives};
 use loqa_audit::Audit;
 use loqa_bus::{Bus, BusError, BusServer, Credentials, Permissions, RestartPolicy, ServerOptions};
 use loqa_protocol::client::{NodeInfo, TurnReport};
-use loqa_protocol::llm::ChatMessage;
-use loqa_protocol::{ErrorCode, Failure, Hop, SessionId, ToolSpec, TurnClass, TurnId};
-use loqa_skills::Taint;
+use loqa_protocol::{SessionId, ToolSpec, TurnId};
+use loqa_store::Store;
 pub use settings::{Applies, SettingError, applies};
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
-use tokio::sync::{Mutex, Notify, mpsc, oneshot};
+use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
 
 /// Makes an output for each announcement; `None` means that announcements are only recorded.
 pub type SinkFactory = Arc<dyn Fn() -> AudioSink + Send + Sync>;
@@ -42,7 +44,6 @@ pub type SinkFactory = Arc<dyn Fn() -> AudioSink + Send + Sync>;
 /// A running hub.
 pub struct Hub {
     inner: Arc<Inner>,
-    engines: Vec<Supervised>,
     natives: NativeSkills,
     server: Arc<BusServer>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
@@ -55,9 +56,19 @@ struct Inner {
     context: TurnContext,
     sessions: Mutex<HashMap<SessionId, Arc<Mutex<Session>>>>,
     timers_changed: Arc<Notify>,
-    capabilities: Vec<String>,
+    /// In the order of the configuration; language models best first.
+    engines: std::sync::Mutex<Vec<Supervised>>,
+    /// Held while a model is put to use.
+    swapping: Mutex<()>,
+    /// Engines that end their work because others took their places.
+    leaving: std::sync::Mutex<Vec<tokio::task::JoinHandle<()>>>,
+    stopping: watch::Sender<bool>,
+    /// The hub's, which it ends.
+    server: Weak<BusServer>,
+    effects: Arc<HubEffects>,
     announcements: mpsc::Sender<String>,
     audit: Arc<Audit>,
+    privacy: Arc<Privacy>,
     /// Where sound goes that no caller takes: announcements, and answers that a client wants spoken.
     speakers: Option<SinkFactory>,
     /// What turns may use of the skills changes while the hub runs.
@@ -75,6 +86,18 @@ impl Inner {
     fn tuning(&self) -> Tuning {
         self.tuning.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// How a turn begins.
+#[derive(Debug, Clone, Default)]
+pub struct TurnOptions {
+    /// Continues this session; `None` begins a new one.
+    pub session: Option<SessionId>,
+    /// Whether nothing of it may be kept, whatever is configured.
+    pub guest: bool,
+    /// Whether what is said is kept as a recording, for the whole session; `None` is as
+    /// configured, or as the session had it.
+    pub keep_audio: Option<bool>,
 }
 
 /// A turn that runs by itself.
@@ -105,8 +128,6 @@ impl RunningTurn {
 
 /// Longest text a turn accepts, in characters. Chosen: what a person types, not a file.
 pub const MAX_TEXT: usize = 2_000;
-/// Sessions kept in memory; the oldest idle ones beyond it are forgotten. Chosen.
-const MAX_SESSIONS: usize = 64;
 /// Name of the operator's bus identity.
 const OPERATOR: &str = "operator";
 /// Longest wait for others to let go of a hub that stops. Chosen: above the longest call of a skill.
@@ -128,7 +149,12 @@ impl Hub {
             // Digests of model files are read from the disk: not on an async thread.
             tokio::task::spawn_blocking(move || engine_specs(&config, &paths, &catalog))
         };
-        let store = (config.text("privacy.keep") != "none").then(|| paths.data.join("loqa.db"));
+        let store = {
+            let (data, config) = (paths.data.clone(), config.clone());
+            let opened = tokio::task::spawn_blocking(move || privacy::open_store(&data, &config));
+            opened.await.context("open the event store")??
+        };
+        let privacy = Arc::new(Privacy::new(config, store.clone()));
         let skills_opened = {
             let (data, folders) = (paths.data.clone(), paths.skills.clone());
             let (announcements, announced) = mpsc::channel(32);
@@ -162,7 +188,6 @@ impl Hub {
         registry.clone().serve(bus.clone()).await.context("serve the registry")?;
 
         let specs = engine_specs.await.context("check the models")??;
-        let capabilities = specs.iter().map(|spec| spec.capability.clone()).collect::<Vec<_>>();
         let tuning = Tuning::of(config, &specs);
         let engines: Vec<Supervised> = specs
             .into_iter()
@@ -179,7 +204,7 @@ impl Hub {
         let natives = start_natives(config, paths, mqtt.as_ref(), &server, &bus, skills, &effects).await?;
         shelf.renew_offer()?;
         let offer = shelf.offer();
-        let recorder = Recorder::start(store.as_deref(), bus.clone())?;
+        let recorder = Recorder::start(store.clone(), bus.clone());
         let context = TurnContext {
             reach: Reach {
                 bus: bus.clone(),
@@ -187,6 +212,7 @@ impl Hub {
                 server: server.state(),
                 pins: Pins::default(),
                 outside: Arc::new(outside(config, audit.clone())),
+                scope: privacy.scope(false),
             },
             settings: Arc::clone(&tuning.settings),
             intents: offer.intents,
@@ -195,6 +221,7 @@ impl Hub {
             prompts,
             recorder,
             voice: Arc::clone(&tuning.voice),
+            keep_audio: false,
         };
         effects.attach(context.reach.clone(), context.settings.llm_tiers.clone());
         let answering = consent::serve(Arc::clone(&context.prompts), Arc::clone(&context.skills), bus.clone());
@@ -202,9 +229,15 @@ impl Hub {
             context,
             sessions: Mutex::default(),
             timers_changed: Arc::default(),
-            capabilities,
+            engines: std::sync::Mutex::new(engines),
+            swapping: Mutex::default(),
+            leaving: std::sync::Mutex::default(),
+            stopping: watch::channel(false).0,
+            server: Arc::downgrade(&server),
+            effects: Arc::clone(&effects),
             announcements,
             audit: audit.clone(),
+            privacy: Arc::clone(&privacy),
             speakers: announce_to,
             skills: Arc::clone(&shelf),
             tuning: RwLock::new(tuning),
@@ -219,10 +252,13 @@ impl Hub {
             tokio::spawn(background::announce(inner.clone(), announced)),
             tokio::spawn(clients::serve(inner.clone(), bus.clone())),
             tokio::spawn(answering),
+            tokio::spawn(privacy::serve(privacy, audit.clone(), bus.clone())),
+            tokio::spawn(privacy::prune(store.clone(), privacy::retention(config))),
+            tokio::spawn(privacy::note_nodes(store, registry)),
             tokio::spawn(skills::serve(shelf, bus.clone())),
             tokio::spawn(audit::prune(audit, config.integer("audit.keep_days"))),
         ];
-        Ok(Self { inner, engines, natives, server, tasks, file: std::sync::Mutex::new(file), lock })
+        Ok(Self { inner, natives, server, tasks, file: std::sync::Mutex::new(file), lock })
     }
 
     /// Waits until every configured engine offers its capability; returns those that
@@ -230,8 +266,12 @@ impl Hub {
     pub async fn wait_ready(&self, limit: Duration) -> Vec<(String, String)> {
         let end = Instant::now() + limit;
         let mut missing = Vec::new();
-        for engine in &self.engines {
-            let mut state = engine.state();
+        let engines: Vec<_> = {
+            let engines = self.inner.engines.lock().unwrap_or_else(PoisonError::into_inner);
+            engines.iter().map(|engine| (engine.spec.capability.clone(), engine.state())).collect()
+        };
+        for (capability, state_of) in engines {
+            let mut state = state_of.clone();
             let broken = async {
                 match state.wait_for(|state| matches!(state, EngineState::Broken { .. })).await {
                     Ok(state) => match &*state {
@@ -244,11 +284,10 @@ impl Hub {
                     Err(_) => "supervision ended".to_owned(),
                 }
             };
-            let capability = &engine.spec.capability;
             let reason = tokio::select! {
-                ready = self.inner.context.reach.registry.wait_for(capability, end.saturating_duration_since(Instant::now())) => {
+                ready = self.inner.context.reach.registry.wait_for(&capability, end.saturating_duration_since(Instant::now())) => {
                     if ready { continue }
-                    match &*engine.state().borrow() {
+                    match &*state_of.borrow() {
                         EngineState::Backoff { reason, .. } => reason.clone(),
                         EngineState::Starting
                         | EngineState::Running { .. }
@@ -258,20 +297,50 @@ impl Hub {
                 }
                 reason = broken => reason,
             };
-            missing.push((capability.clone(), reason));
+            missing.push((capability, reason));
         }
         missing
     }
 
     /// Begins a turn. Without a session a new one is made.
     pub async fn begin(&self, session: Option<SessionId>, input: TurnInput, sink: AudioSink) -> RunningTurn {
-        begin(&self.inner, session, input, Some(sink)).await
+        self.begin_with(TurnOptions { session, ..TurnOptions::default() }, input, sink).await
+    }
+
+    /// Begins a turn, with how it may be remembered.
+    pub async fn begin_with(&self, options: TurnOptions, input: TurnInput, sink: AudioSink) -> RunningTurn {
+        begin::begin(&self.inner, options, input, Some(sink)).await
+    }
+
+    /// Begins a turn whose answer is text only.
+    pub async fn begin_silent(&self, options: TurnOptions, input: TurnInput) -> RunningTurn {
+        begin::begin(&self.inner, options, input, None).await
     }
 
     /// Begins a typed turn for a client. Its answer is text; where `speak` says so it is
     /// also spoken on the hub's own output, if there is one.
-    pub async fn ask(&self, session: Option<SessionId>, text: String, speak: bool) -> RunningTurn {
-        ask(&self.inner, session, text, speak).await
+    pub async fn ask(&self, options: TurnOptions, text: String, speak: bool) -> RunningTurn {
+        begin::ask(&self.inner, options, text, speak).await
+    }
+
+    /// What is kept, and who reads it.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        self.inner.privacy.store()
+    }
+
+    /// What may be kept, and guest mode.
+    #[must_use]
+    pub fn privacy(&self) -> &Arc<Privacy> {
+        &self.inner.privacy
+    }
+
+    /// Ends a session: its history is forgotten, and what was kept for it only goes.
+    pub async fn end_session(&self, session: &SessionId) {
+        let ended = self.inner.sessions.lock().await.remove(session);
+        if ended.is_some() {
+            begin::forget(&self.inner, session.clone(), "ended");
+        }
     }
 
     /// Rows of `loqa nodes`.
@@ -280,10 +349,11 @@ impl Hub {
         self.inner.context.reach.registry.list(Instant::now())
     }
 
-    /// Capabilities that are configured, in the order of the engines.
+    /// Capabilities that are in use, in the order of the engines.
     #[must_use]
-    pub fn capabilities(&self) -> &[String] {
-        &self.inner.capabilities
+    pub fn capabilities(&self) -> Vec<String> {
+        let engines = self.inner.engines.lock().unwrap_or_else(PoisonError::into_inner);
+        engines.iter().map(|engine| engine.spec.capability.clone()).collect()
     }
 
     /// Process id of nats-server.
@@ -295,7 +365,8 @@ impl Hub {
     /// Process ids of the engines by capability.
     #[must_use]
     pub fn engine_pids(&self) -> Vec<(String, u32)> {
-        self.engines.iter().filter_map(|engine| engine.pid().map(|pid| (engine.spec.capability.clone(), pid))).collect()
+        let engines = self.inner.engines.lock().unwrap_or_else(PoisonError::into_inner);
+        engines.iter().filter_map(|engine| engine.pid().map(|pid| (engine.spec.capability.clone(), pid))).collect()
     }
 
     /// The questions to the person that are open, for a window and for tests.
@@ -385,14 +456,25 @@ impl Hub {
             task.abort();
         }
         self.inner.context.recorder.flush().await;
+        self.inner.stopping.send_replace(true);
+        let leaving = std::mem::take(&mut *self.inner.leaving.lock().unwrap_or_else(PoisonError::into_inner));
+        for task in leaving {
+            let _ended = task.await;
+        }
+        let engines = std::mem::take(&mut *self.inner.engines.lock().unwrap_or_else(PoisonError::into_inner));
         let mut stopping = tokio::task::JoinSet::new();
         stopping.spawn(self.natives.stop());
-        for engine in self.engines {
+        for engine in engines {
             stopping.spawn(engine.stop());
         }
         while stopping.join_next().await.is_some() {}
         for session in self.inner.sessions.lock().await.keys() {
             audit::session_ended(&*self.inner.audit, session, "hub_stopped");
+        }
+        let store = self.inner.privacy.store().clone();
+        // What was kept for a session only goes with it.
+        if let Err(e) = tokio::task::spawn_blocking(move || store.close()).await {
+            tracing::error!(error = %e, "the event store ended badly");
         }
         let audit = Arc::clone(&self.inner.audit);
         // What waits, and a last checkpoint.
@@ -417,114 +499,4 @@ impl Hub {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
-}
-
-/// Begins a typed turn, spoken on the hub's own output where that is wanted.
-async fn ask(inner: &Arc<Inner>, session: Option<SessionId>, text: String, speak: bool) -> RunningTurn {
-    let sink = inner.speakers.as_ref().filter(|_| speak).map(|speakers| speakers());
-    begin(inner, session, TurnInput::Text(text), sink).await
-}
-
-/// Begins a turn of the person at this machine; without a sink its answer is text only.
-async fn begin(
-    inner: &Arc<Inner>,
-    session: Option<SessionId>,
-    input: TurnInput,
-    sink: Option<AudioSink>,
-) -> RunningTurn {
-    begin_said(inner, session, input, sink, Said { taint: Taint::user(), earlier: Vec::new() }).await
-}
-
-/// Where the words of a turn come from, and what a new session is told of an earlier conversation.
-struct Said {
-    taint: Taint,
-    earlier: Vec<ChatMessage>,
-}
-
-async fn begin_said(
-    inner: &Arc<Inner>,
-    session: Option<SessionId>,
-    input: TurnInput,
-    sink: Option<AudioSink>,
-    said: Said,
-) -> RunningTurn {
-    let session_id = session.unwrap_or_else(|| SessionId::from_bits(rand::random()));
-    let turn = TurnId::from_bits(rand::random());
-    let (orders, order_receiver) = mpsc::channel(4);
-    let (sender, report) = oneshot::channel();
-    if let TurnInput::Text(text) = &input
-        && let Some(failure) = unfit_text(text)
-    {
-        let _ = sender.send(TurnReport {
-            session: session_id,
-            turn: turn.clone(),
-            transcript: String::new(),
-            class: TurnClass::None,
-            tool: None,
-            reply: String::new(),
-            latency_ms: None,
-            failure: Some(failure),
-        });
-        return RunningTurn { turn, orders, report };
-    }
-    let session = {
-        let mut sessions = inner.sessions.lock().await;
-        if sessions.len() >= MAX_SESSIONS && !sessions.contains_key(&session_id) {
-            // An idle session is one that nobody else holds.
-            let idle = sessions.iter().find(|(_, s)| Arc::strong_count(s) == 1).map(|(id, _)| id.clone());
-            if let Some(idle) = idle {
-                forget(inner, &mut sessions, idle);
-            }
-        }
-        if !sessions.contains_key(&session_id) {
-            audit::session_started(&*inner.audit, &session_id);
-        }
-        sessions.entry(session_id.clone()).or_insert_with(|| Arc::new(Mutex::new(Session::new(session_id)))).clone()
-    };
-    let (inner, id) = (inner.clone(), turn.clone());
-    tokio::spawn(async move {
-        // Turns of one session follow each other.
-        let mut session = session.lock().await;
-        if session.history.is_empty() {
-            let taint = &said.taint;
-            session.history.extend(said.earlier.into_iter().map(|message| Remembered { message, taint: taint.clone() }));
-        }
-        let mut context = inner.context.clone();
-        let offer = inner.skills.offer();
-        (context.intents, context.tools) = (offer.intents, offer.tools);
-        let tuning = inner.tuning();
-        (context.settings, context.voice) = (tuning.settings, tuning.voice);
-        let sink = sink.unwrap_or_else(|| {
-            context.voice = Arc::new(VoiceSettings { tts: None, ..VoiceSettings::clone(&context.voice) });
-            AudioSink::memory().0
-        });
-        let report = run_turn(&context, &mut session, id, input, sink, order_receiver, said.taint).await;
-        inner.timers_changed.notify_one();
-        let _ = sender.send(report);
-    });
-    RunningTurn { turn, orders, report }
-}
-
-/// Ends a session: its grants end with it.
-fn forget(inner: &Arc<Inner>, sessions: &mut HashMap<SessionId, Arc<Mutex<Session>>>, id: SessionId) {
-    if sessions.remove(&id).is_none() {
-        return;
-    }
-    audit::session_ended(&*inner.audit, &id, "forgotten");
-    let skills = inner.context.skills.clone();
-    tokio::task::spawn_blocking(move || {
-        if let Err(error) = skills.grants().end_session(&id) {
-            tracing::error!(%error, "the grants of a session that ended cannot be ended");
-        }
-    });
-}
-
-fn unfit_text(text: &str) -> Option<Failure> {
-    let length = text.chars().count();
-    if length > MAX_TEXT {
-        let message = format!("the text has {length} characters, a turn accepts {MAX_TEXT}");
-        return Some(Failure::new(Hop::Input, ErrorCode::TextTooLong, message));
-    }
-    let speaks = text.chars().any(char::is_alphanumeric);
-    (!speaks).then(|| Failure::new(Hop::Input, ErrorCode::NotUnderstood, "the text holds no word"))
 }

@@ -13,6 +13,8 @@ pub const ENGINE_HEARTBEAT: &str = "loqa.engine.heartbeat";
 pub const HUB_ASK: &str = "loqa.hub.ask";
 /// Operator → hub: empty, answered with a list of [`crate::client::NodeInfo`].
 pub const HUB_NODES: &str = "loqa.hub.nodes";
+/// Operator → hub: [`crate::models::ModelsRequest`], answered with [`crate::models::ModelsReply`].
+pub const HUB_MODELS: &str = "loqa.hub.models";
 /// Operator → hub: [`crate::grant::PromptRequest`], answered with [`crate::grant::PromptReply`].
 pub const HUB_PROMPT: &str = "loqa.hub.prompt";
 /// Operator → hub: [`crate::grant::GrantRequest`], answered with [`crate::grant::GrantReply`].
@@ -21,6 +23,8 @@ pub const HUB_GRANT: &str = "loqa.hub.grant";
 pub const HUB_SKILLS: &str = "loqa.hub.skills";
 /// Operator → hub: [`crate::client::AuditRequest`], answered with [`crate::client::AuditReply`].
 pub const HUB_AUDIT: &str = "loqa.hub.audit";
+/// Operator → hub: [`crate::client::StoreRequest`], answered with [`crate::client::StoreReply`].
+pub const HUB_STORE: &str = "loqa.hub.store";
 /// Hub → hub: the readiness nonce.
 pub const HUB_NONCE: &str = "loqa.hub.nonce";
 
@@ -273,6 +277,12 @@ pub const CATALOG: &[SubjectSpec] = &[
         delivery: Delivery::Request,
     },
     SubjectSpec {
+        pattern: HUB_MODELS,
+        direction: "operator → hub",
+        payload: "ModelsRequest → ModelsReply",
+        delivery: Delivery::Request,
+    },
+    SubjectSpec {
         pattern: "loqa.prompt.<prompt>",
         direction: "hub → observers",
         payload: "PromptEvent",
@@ -300,6 +310,12 @@ pub const CATALOG: &[SubjectSpec] = &[
         pattern: HUB_AUDIT,
         direction: "operator → hub",
         payload: "AuditRequest → AuditReply",
+        delivery: Delivery::Request,
+    },
+    SubjectSpec {
+        pattern: HUB_STORE,
+        direction: "operator → hub",
+        payload: "StoreRequest → StoreReply",
         delivery: Delivery::Request,
     },
     SubjectSpec {

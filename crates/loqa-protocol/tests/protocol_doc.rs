@@ -6,6 +6,7 @@
 
 use loqa_protocol::client::{
     AskReply, AskRequest, AuditReply, AuditRequest, NodeInfo, SkillFault, SkillRow, SkillsReply, SkillsRequest,
+    StoreReply, StoreRequest,
 };
 use loqa_protocol::engine::{
     Control, ControlAnswer, DEAD_AFTER_MS, EngineAnnounce, EngineBoot, EngineHello, HEARTBEAT_MS, Heartbeat, HubAnswer,
@@ -13,6 +14,7 @@ use loqa_protocol::engine::{
 use loqa_protocol::event::PlannedBy;
 use loqa_protocol::grant::{GrantInfo, GrantReply, GrantRequest, Prompt, PromptEvent, PromptReply, PromptRequest};
 use loqa_protocol::llm::{LlmReply, LlmRequest};
+use loqa_protocol::models::{ModelInUse, ModelsReply, ModelsRequest};
 use loqa_protocol::skill::{
     HostAnswer, HostCall, SkillAnswer, SkillBoot, SkillCall, SkillNotification, SkillPublication,
 };
@@ -42,10 +44,10 @@ fn types() -> BTreeMap<&'static str, (RoundTrip, Option<&'static str>)> {
     types! {
         AskReply by "type", AskRequest, AuditReply by "type", AuditRequest by "type", Control by "type", ControlAnswer by "type", EngineAnnounce, EngineBoot,
         EngineHello, GrantInfo, GrantReply by "type", GrantRequest by "type", Heartbeat, HostAnswer, HostCall,
-        HubAnswer by "type", LlmReply by "type", LlmRequest, NodeInfo, PlannedBy by "by",
+        HubAnswer by "type", LlmReply by "type", LlmRequest, ModelInUse, ModelsReply by "type", ModelsRequest by "type", NodeInfo, PlannedBy by "by",
         Prompt, PromptEvent by "type", PromptReply by "type", PromptRequest by "type",
         SkillAnswer by "type", SkillBoot, SkillCall by "type", SkillFault, SkillNotification, SkillPublication,
-        SkillRow, SkillsReply by "type", SkillsRequest by "type", SttReply by "type", SttRequest, TimedEvent,
+        SkillRow, SkillsReply by "type", SkillsRequest by "type", StoreReply by "type", StoreRequest by "type", SttReply by "type", SttRequest, TimedEvent,
         TtsReply by "type", TtsRequest, TurnEvent by "type",
     }
 }
@@ -148,7 +150,10 @@ fn error_codes_are_those_of_the_code() {
 #[test]
 fn headers_are_those_of_the_code() {
     let documented: Vec<String> = table(&document(), "## Headers").into_iter().map(|row| row[0].clone()).collect();
-    assert_eq!(documented, [header::KIND, header::SEQ, header::END, header::VOICED, header::TRACEPARENT]);
+    assert_eq!(
+        documented,
+        [header::KIND, header::SEQ, header::END, header::VOICED, header::TRACEPARENT, header::PRIVACY]
+    );
 }
 
 #[test]

@@ -150,7 +150,7 @@ fn take(
         running.lock().unwrap_or_else(PoisonError::into_inner).len()
     };
     match message.json::<SkillCall>() {
-        Ok(SkillCall::Tool { call: id, tool, arguments, deadline_ms }) => {
+        Ok(SkillCall::Tool { call: id, scope: _, tool, arguments, deadline_ms }) => {
             tracing::debug!(running = lock(running), %tool, "call");
             let call = Call::new(hub.clone(), id.clone(), Duration::from_millis(deadline_ms));
             let shared = Arc::clone(shared);

@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 /// Longest silence between two events. Chosen: a person thinks, a language model writes.
 const IDLE: Duration = Duration::from_mins(2);
@@ -44,7 +44,8 @@ pub(super) struct Connection {
 struct Recording {
     pcm: PcmReader,
     utterance: Utterance,
-    transcript: JoinHandle<Result<SttFinal, Failure>>,
+    /// One task, which ends with the recording.
+    transcript: JoinSet<Result<SttFinal, Failure>>,
 }
 
 /// A text that is coming in while a voice speaks it.
@@ -140,12 +141,12 @@ impl Connection {
             }
             "ping" => self.write(&Event::new("pong", json!({"text": event.text("text")}))).await,
             "transcribe" => {
-                self.drop_recording();
+                self.recording = None;
                 self.language = event.text("language").filter(|language| !language.is_empty()).map(str::to_owned);
                 Ok(())
             }
             "audio-start" => {
-                self.drop_recording();
+                self.recording = None;
                 self.begin_recording(&event)
             }
             "audio-chunk" => self.take_sound(&event),
@@ -167,18 +168,13 @@ impl Connection {
         }
     }
 
-    fn drop_recording(&mut self) {
-        if let Some(recording) = self.recording.take() {
-            recording.transcript.abort();
-        }
-    }
-
     fn begin_recording(&mut self, event: &Event) -> Result<(), Fault> {
         let pcm = PcmReader::new(format_of(event)?)?;
         let (utterance, audio) = Utterance::new();
         let hub = Arc::clone(&self.hub);
         let language = self.language.clone().unwrap_or_else(|| hub.config().text("stt.language").to_owned());
-        let transcript = tokio::spawn(async move { hub.transcribe(audio, &language).await });
+        let mut transcript = JoinSet::new();
+        transcript.spawn(async move { hub.transcribe(audio, &language).await });
         self.recording = Some(Recording { pcm, utterance, transcript });
         Ok(())
     }
@@ -198,21 +194,24 @@ impl Connection {
             recording.utterance.push(&samples)
         });
         if taken.is_err() {
-            self.drop_recording();
+            self.recording = None;
         }
         Ok(taken?)
     }
 
     async fn end_recording(&mut self) -> Result<(), Fault> {
-        let Some(Recording { pcm, mut utterance, transcript }) = self.recording.take() else {
+        let Some(Recording { pcm, mut utterance, mut transcript }) = self.recording.take() else {
             return Err(wrong("there is no recording to end: send `audio-start` first").into());
         };
         let rest = pcm.finish();
         utterance.push(&rest)?;
         utterance.end();
-        let heard = transcript
-            .await
-            .unwrap_or_else(|_| Err(Failure::new(Hop::Stt, ErrorCode::EngineLost, "the recogniser's task ended")))?;
+        let heard = match transcript.join_next().await {
+            Some(Ok(heard)) => heard?,
+            Some(Err(_)) | None => {
+                return Err(Failure::new(Hop::Stt, ErrorCode::EngineLost, "the recogniser's task ended").into());
+            }
+        };
         let language = self.language.take();
         self.write(&Event::new("transcript", json!({"text": heard.text, "language": language}))).await
     }
