@@ -11,8 +11,12 @@ const FROM = join(HERE, "..", "..", "docs", "openapi.json");
 const TO = join(HERE, "..", "src", "backend", "generated.ts");
 const METHODS = ["get", "put", "post", "delete", "patch"];
 
+/** Names of the shapes; a reference to anything else is `unknown`. */
+let known = new Set();
+
 /** The whole file as text. */
 export function generate(document) {
+  known = new Set(Object.keys(document.components.schemas));
   const shapes = Object.entries(document.components.schemas).sort(([a], [b]) => (a < b ? -1 : 1));
   const parts = ["// Generated from docs/openapi.json by `npm run ui:client`; never edited by hand.", ""];
   for (const [name, schema] of shapes) parts.push(...comment(schema.description, ""), declaration(name, schema), "");
@@ -61,7 +65,10 @@ function answer(response) {
 /** The TypeScript of a JSON schema; what it does not know is `unknown`, never `any`. */
 function type(schema, indent) {
   if (schema === undefined || schema === true) return "unknown";
-  if (schema.$ref) return safe(schema.$ref.split("/").pop());
+  if (schema.$ref) {
+    const name = schema.$ref.split("/").pop();
+    return known.has(name) ? safe(name) : "unknown";
+  }
   if (schema.const !== undefined) return JSON.stringify(schema.const);
   if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(" | ");
   for (const [word, sign] of [

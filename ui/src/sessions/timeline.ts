@@ -85,7 +85,7 @@ export function skillOf(tool: string): string {
 }
 
 /** Arguments as pairs of texts; what is nested stays JSON. */
-export function values(of: Record<string, unknown>): [string, string][] {
+export function values(of: Record<string, unknown> = {}): [string, string][] {
   return Object.entries(of).map(([key, value]) => [key, typeof value === "string" ? value : JSON.stringify(value)]);
 }
 

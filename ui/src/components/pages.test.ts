@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { NONE, withNewest, without, withPage } from "./list";
+import { NONE, withNewest, without, withPage } from "./pages";
 
 const key = (item: string) => item;
 
