@@ -1,6 +1,7 @@
 // Something that is fetched: waiting, slow, there, or a fault. A newer request makes the
 // answer of an older one count for nothing. Deliberately absent: a cache.
 
+import { untrack } from "svelte";
 import { asApiError, type ApiError } from "../backend";
 
 /** When waiting is worth saying, in milliseconds; from the promise. */
@@ -21,7 +22,8 @@ export class Resource<T> {
     this.isLoading = true;
     const slow = setTimeout(() => (this.isSlow = mine === this.#asked), SLOW_MS);
     try {
-      const value = await fetch();
+      // An effect that loads must not run again because of what loading reads.
+      const value = await untrack(fetch);
       if (mine !== this.#asked) return null;
       this.value = value;
       this.error = null;

@@ -353,6 +353,7 @@ export const en = {
       changed: "They are not those that the row commits to.",
     },
     verify: "Verify",
+    verifyHint: "Every row holds the hash of the one before it, and checkpoints are signed. Checking shows whether anything was changed.",
     verifying: "Checking every row …",
     good: "The record is intact",
     goodText: (rows: string, checkpoints: string) => `${rows} rows and ${checkpoints} signed checkpoints were checked; none was changed, removed or added.`,
