@@ -3,6 +3,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
+mod api;
 mod audit;
 mod bad_input;
 mod crashes;
