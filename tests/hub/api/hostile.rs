@@ -206,7 +206,10 @@ fn attacks(port: u16, token: &str, old: &str) -> Vec<Attack> {
     add("the token as a cookie".into(), request("GET", "/v1/status", &fields, ""));
 
     // Two ways to read where a request ends; the second one comes without a token.
-    let inner = format!("POST /v1/turns HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let inner = format!(
+        "POST /v1/turns HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
     let head = format!("POST /v1/login HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n");
     for (name, framing) in [
         ("CL.TE", format!("Content-Length: {}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{inner}", inner.len() + 5)),
@@ -244,7 +247,9 @@ fn attacks(port: u16, token: &str, old: &str) -> Vec<Attack> {
     let mut fields: Vec<(&str, &str)> = authorized.to_vec();
     fields.extend(many.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     add("many headers".into(), request("GET", "/v1/status", &fields, ""));
-    for media_type in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "", "application/xml"] {
+    for media_type in
+        ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "", "application/xml"]
+    {
         let fields = [("Host", host.as_str()), ("Authorization", &*bearer), ("Content-Type", media_type)];
         add(format!("media type `{media_type}`"), request("POST", "/v1/turns", &fields, &body));
     }

@@ -69,7 +69,11 @@ impl Heard {
                 (self.session, self.turn) = (session.to_string(), turn.to_string());
             }
             TalkMessage::Event { event } => {
-                assert_eq!((event.session.as_str(), event.turn.as_str()), (&*self.session, &*self.turn), "its own only");
+                assert_eq!(
+                    (event.session.as_str(), event.turn.as_str()),
+                    (&*self.session, &*self.turn),
+                    "its own only"
+                );
                 self.events.push(event.event);
             }
             TalkMessage::Audio { sample_rate } => self.sample_rate = sample_rate,
@@ -222,7 +226,11 @@ async fn what_a_socket_cannot_take_is_told_and_it_stays_open() {
         socket.send(Message::text(sent)).await.unwrap();
         let Message::Text(text) = next(&mut socket).await else { panic!("text only") };
         let answer: Value = serde_json::from_str(text.as_str()).unwrap();
-        assert_eq!((&answer["type"], &answer["problem"]["code"]), (&json!("problem"), &json!(code)), "{sent}: {answer}");
+        assert_eq!(
+            (&answer["type"], &answer["problem"]["code"]),
+            (&json!("problem"), &json!(code)),
+            "{sent}: {answer}"
+        );
     }
     // Sound that nobody asked for is dropped; half a sample is told.
     socket.send(Message::binary(vec![0u8; 641])).await.unwrap();

@@ -95,7 +95,8 @@ async fn every_operation_answers() {
 
 async fn sessions(call: &mut Covered<'_>) {
     call.ok("GET /health", "/health", None).await;
-    let first = call.ok("POST /v1/turns", "/v1/turns", Some(json!({ "text": "set a tea timer for ten minutes" }))).await;
+    let first =
+        call.ok("POST /v1/turns", "/v1/turns", Some(json!({ "text": "set a tea timer for ten minutes" }))).await;
     assert_eq!(first["failure"], Value::Null, "{first}");
     assert_eq!(first["tool"]["name"], "timer.start");
     let (session, turn) = (first["session"].as_str().unwrap(), first["turn"].as_str().unwrap());
@@ -361,7 +362,8 @@ async fn audit(call: &mut Covered<'_>) {
     let end = Instant::now() + PATIENCE;
     loop {
         let exports = call.api.get("/v1/audit?kind=audit.export").await;
-        let scopes: Vec<_> = exports["rows"].as_array().unwrap().iter().map(|row| row["record"]["scope"].clone()).collect();
+        let scopes: Vec<_> =
+            exports["rows"].as_array().unwrap().iter().map(|row| row["record"]["scope"].clone()).collect();
         if scopes.contains(&json!(format!("{rows} rows"))) {
             break;
         }
@@ -416,7 +418,13 @@ async fn settings(call: &mut Covered<'_>) {
     call.fails(put, "/v1/settings/no.key", Some(json!({ "value": 1 })), 404, "not_found").await;
     call.fails("GET /v1/settings/{key}", "/v1/settings/no.key", None, 404, "not_found").await;
     for key in ["paths.programs", "bus.nats_server", "skills.dev", "api.port"] {
-        let value = if key == "skills.dev" { json!([]) } else if key == "api.port" { json!(1) } else { json!("/tmp") };
+        let value = if key == "skills.dev" {
+            json!([])
+        } else if key == "api.port" {
+            json!(1)
+        } else {
+            json!("/tmp")
+        };
         call.fails(put, &format!("/v1/settings/{key}"), Some(json!({ "value": value })), 403, "forbidden").await;
     }
     let reset = call.ok("DELETE /v1/settings/{key}", path, None).await;
@@ -467,9 +475,12 @@ async fn logins(call: &mut Covered<'_>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_and_the_description_need_no_token_and_nothing_else_is_there() {
     let api = Api::start(&QUIET).await;
-    for (path, media_type) in
-        [("/", "text/html"), ("/page/app.js", "text/javascript"), ("/page/style.css", "text/css"), ("/openapi.json", "application/json")]
-    {
+    for (path, media_type) in [
+        ("/", "text/html"),
+        ("/page/app.js", "text/javascript"),
+        ("/page/style.css", "text/css"),
+        ("/openapi.json", "application/json"),
+    ] {
         let response = api.client.get(api.url(path)).send().await.unwrap();
         assert_eq!(response.status(), 200, "{path}");
         assert!(response.headers()["content-type"].to_str().unwrap().starts_with(media_type), "{path}");
@@ -480,7 +491,8 @@ async fn the_page_and_the_description_need_no_token_and_nothing_else_is_there() 
         let (status, _) = read(api.client.get(api.url(path)).send().await.unwrap()).await;
         assert_eq!(status, 401, "without the token not even that is told: {path}");
     }
-    for (method, path) in [(Method::POST, "/v1/status"), (Method::PATCH, "/v1/turns"), (Method::OPTIONS, "/v1/status")] {
+    for (method, path) in [(Method::POST, "/v1/status"), (Method::PATCH, "/v1/turns"), (Method::OPTIONS, "/v1/status")]
+    {
         let request = api.client.request(method.clone(), api.url(path)).bearer_auth(&api.token);
         let response = request.send().await.unwrap();
         assert!(response.headers().contains_key("allow"), "{method} {path}");

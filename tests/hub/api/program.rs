@@ -76,7 +76,16 @@ fn serve_tells_where_it_is_and_never_the_token() {
 #[test]
 fn everything_listens_on_loopback_only() {
     let data = tempfile::tempdir().unwrap();
-    let more = ["--set", "openai.enabled=true", "--set", "openai.port=0", "--set", "wyoming.enabled=true", "--set", "wyoming.port=0"];
+    let more = [
+        "--set",
+        "openai.enabled=true",
+        "--set",
+        "openai.port=0",
+        "--set",
+        "wyoming.enabled=true",
+        "--set",
+        "wyoming.port=0",
+    ];
     let serving = serve(data.path(), &more);
     let pids = family(serving.child.id());
     assert!(pids.len() >= 5, "the hub, the bus and three engines: {pids:?}");
