@@ -487,7 +487,9 @@ async fn begin_said(
         let mut session = session.lock().await;
         if session.history.is_empty() {
             let taint = &said.taint;
-            session.history.extend(said.earlier.into_iter().map(|message| Remembered { message, taint: taint.clone() }));
+            session
+                .history
+                .extend(said.earlier.into_iter().map(|message| Remembered { message, taint: taint.clone() }));
         }
         let mut context = inner.context.clone();
         let offer = inner.skills.offer();
