@@ -21,6 +21,9 @@ pub struct Ask {
     /// Continue this session of the running hub.
     #[arg(long)]
     session: Option<SessionId>,
+    /// Keep nothing of this turn.
+    #[arg(long)]
+    guest: bool,
 }
 
 /// A turn's own deadline is shorter; this bounds the wait for a hub that hangs.
@@ -32,7 +35,7 @@ impl Ask {
         let text = self.text.join(" ");
         let report = match nodes::connect(&session).await? {
             Some(bus) => {
-                let request = AskRequest { text, session: self.session, speak: false };
+                let request = AskRequest { text, session: self.session, speak: false, guest: self.guest };
                 match bus.request(subject::HUB_ASK, &request, PATIENCE).await.context("ask the running hub")? {
                     AskReply::Turn(report) => report,
                     AskReply::Refused { failure } => bail!("the hub refused: {failure}"),
