@@ -238,7 +238,8 @@ pub async fn serve(privacy: Arc<Privacy>, audit: Arc<Audit>, bus: Bus) {
     }
 }
 
-fn answer(privacy: &Privacy, audit: &Audit, request: StoreRequest) -> StoreReply {
+/// Answers the operator. Blocks.
+pub fn answer(privacy: &Privacy, audit: &Audit, request: StoreRequest) -> StoreReply {
     let erased = |result: anyhow::Result<Erased>| {
         result.map(|erased| StoreReply::Erased { erased: serde_json::to_value(erased).unwrap_or_default() })
     };
