@@ -7,8 +7,10 @@ import { join } from "node:path";
 import { CARGO_DENY, provideCargoDeny } from "./setup/cargo-deny.mjs";
 import { prepare } from "./setup/prepare.mjs";
 import { ROOT } from "./setup/paths.mjs";
+import { providePython } from "./setup/python.mjs";
 import { passThrough } from "./setup/run.mjs";
 import { provideVirtualSound } from "./setup/sound.mjs";
+import { runTests } from "./test/second-run.mjs";
 
 const SKILLS = ["--manifest-path", join("skills", "Cargo.toml")];
 // A licence on the list that only one of the two workspaces uses is no fault.
@@ -49,17 +51,26 @@ async function main(words) {
   const results = [];
   const env = await prepare();
   const tools = env && wanted.some(([, program]) => program === CARGO_DENY) ? await provideCargoDeny(env) : true;
-  const sound = env && wanted.some(([name]) => name === "tests") ? await provideVirtualSound(env) : true;
-  results.push({ name: "set-up", ok: env !== null && tools && sound, seconds: secondsSince(started) });
+  const runsTests = env && wanted.some(([name]) => name === "tests");
+  const sound = runsTests ? await provideVirtualSound(env) : true;
+  const python = runsTests ? await providePython(env) : null;
+  if (python) env.LOQA_TEST_PYTHON = python;
+  results.push({ name: "set-up", ok: env !== null && tools && sound && (python !== null || !runsTests), seconds: secondsSince(started) });
   for (const [name, program, args] of env ? wanted : []) {
     process.stdout.write(`\n== ${name}: ${[program === process.execPath ? "node" : program, ...args].join(" ")}\n`);
     const begin = Date.now();
-    const code = await passThrough(program, args, { cwd: ROOT, env });
-    results.push({ name, ok: code === 0, seconds: secondsSince(begin) });
+    const isTests = args[0] === "test" && args.includes("--no-fail-fast");
+    const run = isTests ? runTests(args, { cwd: ROOT, env }) : passThrough(program, args, { cwd: ROOT, env });
+    const result = await run;
+    const { code, again } = isTests ? result : { code: result, again: [] };
+    results.push({ name, ok: code === 0, again, seconds: secondsSince(begin) });
   }
   const failed = results.filter(({ ok }) => !ok).length;
   process.stdout.write(`\n== summary (${secondsSince(started)} s)\n`);
-  for (const { name, ok, seconds } of results) process.stdout.write(`${ok ? "passed" : "FAILED"}  ${name} (${seconds} s)\n`);
+  for (const { name, ok, again = [], seconds } of results) {
+    const twice = again.length > 0 ? `; failed once, passed alone: ${again.join(", ")}` : "";
+    process.stdout.write(`${ok ? "passed" : "FAILED"}  ${name} (${seconds} s${twice})\n`);
+  }
   process.stdout.write(`${results.length - failed} passed, ${failed} failed\n`);
   return failed === 0 ? 0 : 1;
 }

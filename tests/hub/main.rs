@@ -15,3 +15,6 @@ mod permissions;
 mod remote_model;
 mod traces;
 mod turns;
+#[path = "../../crates/loqa-hub/tests/consent/wat_skill.rs"]
+#[expect(dead_code, reason = "another test uses the rest")]
+mod wat_skill;

@@ -7,6 +7,8 @@
 #![expect(clippy::missing_panics_doc, reason = "a test that cannot go on stops")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
+pub mod python;
+
 use loqa_audio::Vad;
 use loqa_hub::Hub;
 use loqa_hub::config::Config;

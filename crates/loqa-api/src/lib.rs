@@ -1,4 +1,37 @@
 //! The one HTTP and WebSocket API: for the window, a browser, the command line and
 //! other programs.
 //!
-//! Deliberately absent: decisions. What a request may do is decided by the hub.
+//! A request passes [`guard`] first: it must come from this machine, name it by one of its
+//! loopback names, come from no foreign web page, and carry the token of this start. What
+//! it may do then is decided by the hub; its shapes stand in `docs/openapi.json`, its rules
+//! in `docs/api.md`.
+//!
+//! Deliberately absent: decisions, TLS, and any address that is not loopback.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on stops"))]
+
+pub mod extract;
+pub mod feed;
+pub mod guard;
+pub mod limits;
+pub mod login;
+pub mod metrics;
+pub mod nodes;
+pub mod openai;
+pub mod openapi;
+pub mod packages;
+pub mod page;
+pub mod problem;
+pub mod server;
+pub mod state;
+pub mod status;
+#[cfg(test)]
+mod testing;
+pub mod token;
+mod utterance;
+mod voices;
+pub mod wyoming;
+
+pub use problem::{ApiResult, Problem};
+pub use server::ApiServer;
+pub use state::{ApiOptions, AppState};

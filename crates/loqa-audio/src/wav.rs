@@ -8,7 +8,7 @@ use crate::AudioError;
 use crate::resample::resample;
 use loqa_protocol::audio::{INPUT_SAMPLE_RATE, MAX_UTTERANCE_SECONDS};
 use std::fs::File;
-use std::io::{BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{BufReader, BufWriter, Cursor, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 /// Rates that are read; telephones begin at 8 kHz, studios end at 192 kHz.
@@ -89,10 +89,23 @@ pub fn read_speech(path: &Path) -> Result<Vec<i16>, AudioError> {
         let source = std::io::Error::new(ErrorKind::InvalidInput, "it is not a regular file");
         return Err(read_error(source));
     }
-    let mut file = BufReader::new(file);
+    read_from(BufReader::new(file), metadata.len(), path)
+}
+
+/// As [`read_speech`], from memory; `name` stands for the file in messages.
+///
+/// # Errors
+///
+/// As [`read_speech`].
+pub fn read_speech_bytes(bytes: &[u8], name: &str) -> Result<Vec<i16>, AudioError> {
+    read_from(Cursor::new(bytes), bytes.len() as u64, Path::new(name))
+}
+
+fn read_from(mut file: impl Read + Seek, length: u64, path: &Path) -> Result<Vec<i16>, AudioError> {
+    let read_error = |source| AudioError::Read { path: path.to_owned(), source };
     let (format, expected) = read_header(&mut file, path)?;
     let position = file.stream_position().map_err(read_error)?;
-    let actual = metadata.len().saturating_sub(position);
+    let actual = length.saturating_sub(position);
     // Programs that write into a pipe cannot fill the length in.
     let expected = if expected == u64::from(u32::MAX) { actual } else { expected };
     if expected > actual {

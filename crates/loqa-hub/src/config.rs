@@ -4,6 +4,8 @@
 //! meaning; the parser, `loqa config show --origin` and `docs/config.md` read it.
 //! Deliberately absent: secrets. They never stand in a configuration file.
 
+mod edit;
+
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -259,6 +261,30 @@ pub const KEYS: &[Key] = &[
         doc: "Rows of the audit that are older than this many days are removed; 0 keeps them for ever.",
     },
     Key {
+        name: "api.enabled",
+        kind: Kind::Bool,
+        default: "true",
+        doc: "Whether `loqa serve` answers HTTP and WebSocket requests on this machine.",
+    },
+    Key {
+        name: "api.port",
+        kind: Kind::Integer(0, 65_535),
+        default: "0",
+        doc: "TCP port of the HTTP API on 127.0.0.1 and ::1; 0 takes a free one, which `loqa api url` tells.",
+    },
+    Key {
+        name: "api.ui",
+        kind: Kind::Bool,
+        default: "true",
+        doc: "Whether the HTTP API serves its own page and lets a browser log in with a one-time code.",
+    },
+    Key {
+        name: "metrics.enabled",
+        kind: Kind::Bool,
+        default: "true",
+        doc: "Whether the HTTP API gives figures at `/metrics`, for Prometheus; they need its token.",
+    },
+    Key {
         name: "telemetry.log",
         kind: Kind::Text,
         default: "warn",
@@ -284,6 +310,8 @@ pub enum Origin {
     Environment(String),
     /// A `--set` flag.
     Flag,
+    /// A request of a client, which is written to the file.
+    Client,
 }
 
 impl fmt::Display for Origin {
@@ -293,6 +321,7 @@ impl fmt::Display for Origin {
             Self::File { path, line } => write!(f, "{}:{line}", path.display()),
             Self::Environment(name) => f.write_str(name),
             Self::Flag => f.write_str("--set"),
+            Self::Client => f.write_str("request"),
         }
     }
 }
@@ -303,6 +332,12 @@ pub enum ConfigError {
     /// The file cannot be read.
     #[error("read configuration file `{path}`: {reason}")]
     Unreadable { path: PathBuf, reason: String },
+    /// The file cannot be written.
+    #[error("write configuration file `{path}`: {reason}")]
+    Unwritable { path: PathBuf, reason: String },
+    /// There is no file to write to.
+    #[error("this hub was started without a configuration file")]
+    NoFile,
     /// The file is not TOML, or a key stands there twice.
     #[error("{path}:{line}: {reason}")]
     Syntax { path: PathBuf, line: usize, reason: String },
@@ -318,6 +353,7 @@ pub enum ConfigError {
 #[derive(Debug, Clone)]
 pub struct Config {
     values: BTreeMap<&'static str, (Value, Origin)>,
+    file: Option<PathBuf>,
 }
 
 impl Default for Config {
@@ -330,7 +366,7 @@ impl Default for Config {
                 (key.name, (value, Origin::Default))
             })
             .collect();
-        Self { values }
+        Self { values, file: None }
     }
 }
 
@@ -344,6 +380,7 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let mut config = Self::default();
         if let Some((path, required)) = file {
+            config.file = Some(path.to_owned());
             match std::fs::read_to_string(path) {
                 Ok(text) => config.apply_file(path, &text)?,
                 Err(e)

@@ -6,7 +6,7 @@
 
 use crate::Hub;
 use crate::session::VoiceInput;
-use crate::session::hops::HopEvent;
+use crate::session::hops::{HopEvent, Running};
 use loqa_protocol::llm::{ChatMessage, LlmDone, LlmRequest, Role};
 use loqa_protocol::stt::{SttFinal, SttRequest};
 use loqa_protocol::tts::{TtsDone, TtsRequest};
@@ -41,19 +41,90 @@ pub struct Spoken {
     pub done: TtsDone,
 }
 
+/// Speech that is being made; dropping it stops the engine.
+pub struct Speech {
+    answers: mpsc::Receiver<(u32, HopEvent)>,
+    /// `None` once there is nothing left to cancel.
+    running: Option<Running>,
+    /// Clauses whose end has not come.
+    left: usize,
+}
+
+/// What comes next of a [`Speech`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum SpeechPiece {
+    /// Sound, at [`loqa_protocol::audio::OUTPUT_SAMPLE_RATE`], mono.
+    Sound(Vec<i16>),
+    /// A clause is complete.
+    ClauseDone(TtsDone),
+    /// All clauses are; asking again gives the same.
+    End,
+}
+
+impl Speech {
+    /// Waits for the next piece.
+    ///
+    /// # Errors
+    /// Why the text cannot be spoken; nothing follows.
+    pub async fn next(&mut self) -> Result<SpeechPiece, Failure> {
+        if self.left == 0 {
+            self.finish();
+            return Ok(SpeechPiece::End);
+        }
+        loop {
+            match next(Hop::Tts, &mut self.answers).await? {
+                HopEvent::Chunk { samples, .. } => return Ok(SpeechPiece::Sound(samples)),
+                HopEvent::ClauseDone { done, .. } => {
+                    self.left -= 1;
+                    if self.left == 0 {
+                        self.finish();
+                    }
+                    return Ok(SpeechPiece::ClauseDone(done));
+                }
+                HopEvent::Failed(failure) => {
+                    self.left = 0;
+                    self.finish();
+                    return Err(failure);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.finished();
+        }
+    }
+}
+
 impl Hub {
     /// The transcript of an utterance, whose frames have [`loqa_protocol::audio::INPUT_FRAME_SAMPLES`].
     ///
     /// # Errors
     /// No recogniser is configured, or what it refused the audio for.
     pub async fn transcribe(&self, audio: mpsc::Receiver<VoiceInput>, language: &str) -> Result<SttFinal, Failure> {
+        self.transcribe_expecting(audio, language, "").await
+    }
+
+    /// As [`Hub::transcribe`], with words to expect: a bias, not a constraint, and one that not
+    /// every model takes.
+    ///
+    /// # Errors
+    /// As [`Hub::transcribe`].
+    pub async fn transcribe_expecting(
+        &self,
+        audio: mpsc::Receiver<VoiceInput>,
+        language: &str,
+        hint: &str,
+    ) -> Result<SttFinal, Failure> {
         let capability = self.capability_of(Hop::Stt, "stt.")?;
         let request = SttRequest {
             work: WorkId::from_bits(rand::random()),
             turn: TurnId::from_bits(rand::random()),
             session: SessionId::from_bits(rand::random()),
             language: Some(language.to_owned()),
-            hint: String::new(),
+            hint: hint.to_owned(),
             partials: false,
             deadline_ms: millis(PATIENCE),
         };
@@ -108,33 +179,46 @@ impl Hub {
     /// # Errors
     /// No voice is configured, or why the text cannot be spoken.
     pub async fn synthesize(&self, text: &str, voice: Option<&str>, speed: f32) -> Result<Spoken, Failure> {
-        let capability = self.capability_of(Hop::Tts, "tts.")?;
-        let request = TtsRequest {
-            work: WorkId::from_bits(rand::random()),
-            turn: TurnId::from_bits(rand::random()),
-            session: SessionId::from_bits(rand::random()),
-            text: text.to_owned(),
-            voice: voice.map(str::to_owned),
-            speed,
-            deadline_ms: millis(PATIENCE),
-        };
-        let (clauses, queue) = mpsc::channel(1);
-        let (events, mut answers) = mpsc::channel(QUEUE);
-        let running = self.fresh_reach().speak(capability, queue, events, 0);
-        if clauses.send((0, request)).await.is_err() {
-            return Err(Failure::new(Hop::Tts, ErrorCode::EngineLost, "the speaking task ended"));
-        }
+        let mut speech = self.speech(vec![text.to_owned()], voice, speed)?;
         let mut samples = Vec::new();
-        let result = loop {
-            match next(Hop::Tts, &mut answers).await? {
-                HopEvent::Chunk { samples: chunk, .. } => samples.extend(chunk),
-                HopEvent::ClauseDone { done, .. } => break Ok(Spoken { samples, done }),
-                HopEvent::Failed(failure) => break Err(failure),
-                _ => {}
+        loop {
+            match speech.next().await? {
+                SpeechPiece::Sound(chunk) => samples.extend(chunk),
+                SpeechPiece::ClauseDone(done) => return Ok(Spoken { samples, done }),
+                SpeechPiece::End => {
+                    return Err(Failure::new(Hop::Tts, ErrorCode::EngineLost, "the speaking task ended"));
+                }
             }
-        };
-        running.finished();
-        result
+        }
+    }
+
+    /// The speech of clauses, one after the other, as it comes; each clause is at most 2,000
+    /// characters long.
+    ///
+    /// # Errors
+    /// No voice is configured.
+    pub fn speech(&self, clauses: Vec<String>, voice: Option<&str>, speed: f32) -> Result<Speech, Failure> {
+        let capability = self.capability_of(Hop::Tts, "tts.")?;
+        let (sender, queue) = mpsc::channel(clauses.len().max(1));
+        let (turn, session) = (TurnId::from_bits(rand::random()), SessionId::from_bits(rand::random()));
+        let left = clauses.len();
+        for (number, text) in (0..).zip(clauses) {
+            let request = TtsRequest {
+                work: WorkId::from_bits(rand::random()),
+                turn: turn.clone(),
+                session: session.clone(),
+                text,
+                voice: voice.map(str::to_owned),
+                speed,
+                deadline_ms: millis(PATIENCE),
+            };
+            if sender.try_send((number, request)).is_err() {
+                return Err(Failure::new(Hop::Tts, ErrorCode::EngineLost, "the clauses have no room"));
+            }
+        }
+        let (events, answers) = mpsc::channel(QUEUE);
+        let running = self.fresh_reach().speak(capability, queue, events, 0);
+        Ok(Speech { answers, running: Some(running), left })
     }
 
     fn capability_of(&self, hop: Hop, prefix: &str) -> Result<String, Failure> {

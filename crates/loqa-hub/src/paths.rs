@@ -181,6 +181,19 @@ pub struct HubFile {
     pub identity: String,
     /// nkey seed of that identity.
     pub seed: String,
+    /// The HTTP API, where it runs.
+    #[serde(default)]
+    pub api: Option<ApiAddress>,
+}
+
+/// How a client of the same user reaches the HTTP API. The token itself stands in its own file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiAddress {
+    /// `http://127.0.0.1:<port>`.
+    pub url: String,
+    /// File that holds the token, 0600.
+    pub token_file: PathBuf,
 }
 
 /// Exclusive hold of a data folder; released when dropped or when the process dies.
@@ -274,7 +287,7 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         std::fs::create_dir(data.path().join("run")).unwrap();
         let lock = DataLock::take(data.path()).unwrap();
-        let hub = HubFile { pid: 1, url: "u".into(), identity: "operator".into(), seed: "s".into() };
+        let hub = HubFile { pid: 1, url: "u".into(), identity: "operator".into(), seed: "s".into(), api: None };
         lock.publish(&hub).unwrap();
         assert_eq!(running_hub(data.path()).map(|hub| hub.url).as_deref(), Some("u"));
         let error = DataLock::take(data.path()).unwrap_err().to_string();

@@ -5,9 +5,9 @@
 //! the event is counted as dropped. Recordings are kept only where somebody asked for it.
 
 use loqa_bus::Bus;
-use loqa_protocol::{PrivacyScope, TimedEvent, TurnEvent, TurnId, header, subject};
+use loqa_protocol::{PrivacyScope, TimedEvent, TurnId, header, subject};
 use loqa_store::{Entry, Store};
-use loqa_telemetry::VoiceLatency;
+use loqa_telemetry::{Measures, VoiceLatency};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -30,7 +30,7 @@ pub struct Recorder {
     queue: mpsc::Sender<Job>,
     observers: broadcast::Sender<Entry>,
     dropped: Arc<AtomicU64>,
-    latency: Arc<VoiceLatency>,
+    measures: Arc<Measures>,
     store: Store,
 }
 
@@ -40,8 +40,8 @@ impl Recorder {
     pub fn start(store: Store, bus: Bus) -> Self {
         let (queue, mut jobs) = mpsc::channel::<Job>(QUEUE);
         let (observers, _) = broadcast::channel(BEHIND);
-        let latency = Arc::new(VoiceLatency::new());
-        let (metric, told, kept) = (Arc::clone(&latency), observers.clone(), store.clone());
+        let measures = Arc::new(Measures::new());
+        let (metric, told, kept) = (Arc::clone(&measures), observers.clone(), store.clone());
         tokio::spawn(async move {
             while let Some(job) = jobs.recv().await {
                 match job {
@@ -65,7 +65,7 @@ impl Recorder {
                 }
             }
         });
-        Self { queue, observers, dropped: Arc::default(), latency, store }
+        Self { queue, observers, dropped: Arc::default(), measures, store }
     }
 
     /// Hands an event over; never waits.
@@ -73,6 +73,7 @@ impl Recorder {
         let entry = Entry { event, scope, wall_ms: wall_ms() };
         if self.queue.try_send(Job::Event(Box::new(entry))).is_err() {
             let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
+            loqa_telemetry::queue_dropped("recorder", 1);
             tracing::warn!(dropped, "recorder is behind, event dropped");
         }
     }
@@ -102,7 +103,13 @@ impl Recorder {
     /// The latency figures since the start.
     #[must_use]
     pub fn latency(&self) -> &VoiceLatency {
-        &self.latency
+        self.measures.latency()
+    }
+
+    /// All that is counted of turns: windows of percentiles, the last turns as waterfalls.
+    #[must_use]
+    pub fn measures(&self) -> &Measures {
+        &self.measures
     }
 
     /// Where events are kept.
@@ -112,11 +119,9 @@ impl Recorder {
     }
 }
 
-async fn pass_on(entry: Entry, metric: &VoiceLatency, observers: &broadcast::Sender<Entry>, store: &Store, bus: &Bus) {
+async fn pass_on(entry: Entry, metric: &Measures, observers: &broadcast::Sender<Entry>, store: &Store, bus: &Bus) {
     let timed = &entry.event;
-    if let TurnEvent::TurnEnded { class, latency_ms: Some(split), .. } = &timed.event {
-        metric.record(*class, split);
-    }
+    metric.observe(timed);
     // Without an observer there is nobody to tell.
     let _ = observers.send(entry.clone());
     if !entry.scope.may_be_kept() {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// One typed turn.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AskRequest {
     /// What the user typed.
@@ -22,6 +23,7 @@ pub struct AskRequest {
 
 /// How the turn went.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 #[expect(clippy::large_enum_variant, reason = "one per turn, and the large variant is the usual one")]
 pub enum AskReply {
@@ -36,6 +38,7 @@ pub enum AskReply {
 
 /// A whole turn in one object, for people and scripts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TurnReport {
     /// The session.
@@ -58,6 +61,7 @@ pub struct TurnReport {
 
 /// What the operator asks of the audit that a running hub writes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum AuditRequest {
     /// Sign a checkpoint if rows are not covered yet.
@@ -80,6 +84,7 @@ pub enum AuditRequest {
 
 /// How that went.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum AuditReply {
     /// The newest checkpoint, as `docs/audit.md` describes it.
@@ -142,6 +147,7 @@ pub enum StoreReply {
 
 /// State of one engine, as the registry sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum NodeState {
     /// Said hello, loads its model.
@@ -156,6 +162,7 @@ pub enum NodeState {
 
 /// One row of `loqa nodes`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NodeInfo {
     /// Which engine.
@@ -182,6 +189,7 @@ pub struct NodeInfo {
 
 /// What the operator wants of the skills.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum SkillsRequest {
     /// Which are loaded.
@@ -192,6 +200,7 @@ pub enum SkillsRequest {
 
 /// The hub's answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum SkillsReply {
     /// What is loaded, after the request.
@@ -210,6 +219,7 @@ pub enum SkillsReply {
 
 /// A skill that is loaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SkillRow {
     /// Its name.
@@ -228,6 +238,7 @@ pub struct SkillRow {
 
 /// Whether a loaded skill takes calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SkillRunState {
     /// It does.
@@ -238,6 +249,7 @@ pub enum SkillRunState {
 
 /// A skill that could not be loaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SkillFault {
     /// Its name.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// What kind of work an engine does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum EngineKind {
     /// Speech to text.
@@ -29,6 +30,7 @@ impl EngineKind {
 
 /// First message of an engine, before it loads a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct EngineHello {
     /// Must equal [`crate::PROTOCOL_VERSION`].
@@ -49,6 +51,7 @@ pub struct EngineHello {
 
 /// The hub's answer to hello, announce and goodbye.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum HubAnswer {
     /// Go on.
@@ -65,6 +68,7 @@ pub enum HubAnswer {
 
 /// One thing an engine can do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Capability {
     /// `stt.whisper`, `llm.<model>`, `tts.kokoro`: the tail of the work subject.
@@ -87,6 +91,7 @@ pub struct Capability {
 
 /// Sent once the model is loaded and measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct EngineAnnounce {
     /// Who speaks.
@@ -101,6 +106,7 @@ pub struct EngineAnnounce {
 
 /// Sign of life, every [`HEARTBEAT_MS`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Heartbeat {
     /// Who lives.
@@ -120,6 +126,7 @@ pub const DEAD_AFTER_MS: u64 = 6_000;
 
 /// Orders from the hub to one engine; answered with [`ControlAnswer`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Control {
     /// Stop this work. Answered at once; the work ends within 50 ms.
@@ -138,6 +145,7 @@ pub enum Control {
 
 /// Answer to [`Control`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ControlAnswer {
     /// The work was running and stops.
@@ -162,6 +170,7 @@ pub enum ControlAnswer {
 /// after the start. Secrets travel here and nowhere else. End of file on standard
 /// input means that the hub is gone: the engine exits.
 #[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct EngineBoot {
     /// `nats://127.0.0.1:<port>`.

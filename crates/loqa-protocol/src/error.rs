@@ -9,6 +9,7 @@ macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $name:ident => $text:literal,)+) => {
         /// What went wrong, for programs. The text form (`snake_case`) is stable.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
         #[serde(rename_all = "snake_case")]
         #[non_exhaustive]
         pub enum ErrorCode {
@@ -77,6 +78,20 @@ codes! {
     StorageFault => "storage_fault",
     /// The hub is stopping and takes no new work.
     ShuttingDown => "shutting_down",
+    /// The token of the HTTP API is missing or wrong.
+    Unauthorized => "unauthorized",
+    /// The request comes from a place that may not ask: another host name, another web page.
+    Forbidden => "forbidden",
+    /// There is no such thing, or not any more.
+    NotFound => "not_found",
+    /// The thing is in a state in which this cannot be done.
+    Conflict => "conflict",
+    /// Too many requests; ask again after the time that stands beside it.
+    RateLimited => "rate_limited",
+    /// The request is larger than what is taken.
+    TooLarge => "too_large",
+    /// The hub has a fault of its own; its log says more.
+    HubFault => "hub_fault",
 }
 
 impl fmt::Display for ErrorCode {
@@ -87,6 +102,7 @@ impl fmt::Display for ErrorCode {
 
 /// A failure as it travels: where, what for programs, what for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[error("{hop}: {message} ({code})")]
 #[serde(deny_unknown_fields)]
 pub struct Failure {

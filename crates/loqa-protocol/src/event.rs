@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// How the user spoke to Loqa.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TurnSource {
     /// A key was held or a file was played: the end of speech is told.
@@ -18,6 +19,7 @@ pub enum TurnSource {
 
 /// How a turn ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TurnEnd {
     /// The answer was given in full.
@@ -30,6 +32,7 @@ pub enum TurnEnd {
 
 /// Who decided what to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "by", rename_all = "snake_case", deny_unknown_fields)]
 pub enum PlannedBy {
     /// A declared utterance of a skill.
@@ -48,6 +51,7 @@ pub enum PlannedBy {
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum TurnEvent {
     /// First event of every turn.
@@ -174,6 +178,7 @@ impl TurnEvent {
 
 /// An event with its place in the session.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TimedEvent {
     /// The session.

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 /// A question that is open. Texts of the skill's author are foreign: escape them, never style them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Prompt {
     /// Its id.
@@ -47,6 +48,7 @@ pub struct Prompt {
 
 /// What observers of `loqa.prompt.<id>` are told.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum PromptEvent {
     /// It is open.
@@ -63,6 +65,7 @@ pub enum PromptEvent {
 
 /// Operator → hub.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum PromptRequest {
     /// Which questions are open?
@@ -78,6 +81,7 @@ pub enum PromptRequest {
 
 /// Hub → operator.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum PromptReply {
     /// Those that are open, oldest first.
@@ -96,6 +100,7 @@ pub enum PromptReply {
 
 /// One grant, in force or over.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct GrantInfo {
     /// Its name in the audit.
@@ -128,6 +133,7 @@ pub struct GrantInfo {
 
 /// Operator → hub.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum GrantRequest {
     /// What is granted?
@@ -159,6 +165,7 @@ pub enum GrantRequest {
 
 /// Hub → operator.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum GrantReply {
     /// Those that were asked for, given or taken away.

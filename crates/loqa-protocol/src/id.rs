@@ -7,6 +7,10 @@ use std::fmt;
 /// Longest subject token, in bytes.
 pub const MAX_TOKEN_LEN: usize = 64;
 
+/// The shape of a subject token as a regular expression, for descriptions of the HTTP API.
+#[cfg(feature = "openapi")]
+pub const TOKEN_PATTERN: &str = "^[a-z0-9_-]{1,64}$";
+
 /// Whether `token` is `[a-z0-9_-]{1,64}`, the only shape allowed in a subject.
 #[must_use]
 pub fn is_token(token: &str) -> bool {
@@ -20,8 +24,8 @@ pub fn is_token(token: &str) -> bool {
 pub struct InvalidToken(pub String);
 
 macro_rules! id {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
+    ($(#[doc = $what:literal])+ $name:ident) => {
+        $(#[doc = $what])+
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
         #[serde(transparent)]
         pub struct $name(String);
@@ -64,6 +68,20 @@ macro_rules! id {
                 Self::new(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
             }
         }
+
+        #[cfg(feature = "openapi")]
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+                utoipa::openapi::schema::ObjectBuilder::new()
+                    .schema_type(utoipa::openapi::schema::Type::String)
+                    .pattern(Some(TOKEN_PATTERN))
+                    .description(Some(concat!($($what),+).trim()))
+                    .into()
+            }
+        }
+
+        #[cfg(feature = "openapi")]
+        impl utoipa::ToSchema for $name {}
     };
 }
 

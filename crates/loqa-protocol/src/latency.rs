@@ -6,6 +6,7 @@ use std::fmt;
 
 /// A stage of a turn. Deadlines, spans, failures and latency parts are named by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Hop {
     /// Microphone, file or text field.
@@ -55,6 +56,7 @@ impl fmt::Display for Hop {
 
 /// How a turn was answered. Figures are never mixed across classes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TurnClass {
     /// Matched by a declared utterance, no language model.
@@ -94,6 +96,7 @@ impl fmt::Display for TurnClass {
 /// `total` is measured on its own clock reading (`t1 - t0`); the nine parts are
 /// measured one by one, so that a part nobody accounts for shows as a difference.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct LatencySplit {
     /// End of speech to first sample of the answer at the device.

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 /// What calling a tool can do to the world; declared in the manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ToolEffect {
     /// Only looks something up.
@@ -18,6 +19,7 @@ pub enum ToolEffect {
 
 /// A tool as it is offered to a planner.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ToolSpec {
     /// `skill.verb`, for example `timer.start`.
@@ -32,6 +34,7 @@ pub struct ToolSpec {
 
 /// A call of a tool, before any check.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ToolCall {
     /// Name of the tool, as in [`ToolSpec::name`].
@@ -43,6 +46,7 @@ pub struct ToolCall {
 
 /// What a tool call brought.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ToolOutcome {
     /// What to say to the user, ready to be spoken. Empty: the planner words it.

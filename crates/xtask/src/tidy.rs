@@ -44,6 +44,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "loqa-skills",
             "loqa-store",
             "loqa-models",
+            "loqa-audio",
             "loqa-hub",
         ],
     ),

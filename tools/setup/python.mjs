@@ -1,0 +1,96 @@
+// The Python of the tests: other people's programs (the OpenAI and Wyoming clients,
+// schemathesis), unmodified, that talk to a real hub. Only `npm test` needs it. A
+// virtual environment in the tools folder, filled by pip from pinned digests; nothing
+// of the system's Python is changed.
+
+import { createHash } from "node:crypto";
+import { mkdir, mkdtemp, readFile, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { ROOT, toolsFolder } from "./paths.mjs";
+import { capture, CommandError, tryCapture } from "./run.mjs";
+import { isAtLeast, parseVersion } from "./versions.mjs";
+
+/** Every package with its version and the digests of its files. */
+export const REQUIREMENTS = join(ROOT, "tools", "setup", "python-tests.txt");
+/** Oldest Python for which the requirements were worked out: Debian 12's. */
+const MINIMUM_PYTHON = [3, 11, 0];
+/** Oldest pip that fills another interpreter's environment (`--python`). */
+const MINIMUM_PIP = [22, 3, 0];
+/** Chosen: twenty megabytes on a slow line. */
+const INSTALL_TIMEOUT_MS = 15 * 60 * 1000;
+/** Fails unless everything that the tests call is there and can be loaded. */
+const PROBE = "import openai, schemathesis.cli, wyoming.client";
+
+/** The environment's folder: one for each content of the requirements. */
+export function pythonFolder(requirements, env = process.env) {
+  const digest = createHash("sha256").update(requirements).digest("hex");
+  return join(toolsFolder(env), `python-tests-${digest.slice(0, 16)}`);
+}
+
+/** Its interpreter. */
+export function interpreterOf(folder, platform = process.platform) {
+  return platform === "win32" ? join(folder, "Scripts", "python.exe") : join(folder, "bin", "python");
+}
+
+/**
+ * Provides the environment where it is not there yet, or says how.
+ * @param {NodeJS.ProcessEnv} env
+ * @param {{requirements?: string, probe?: string}} [options] for tests: other requirements, and what must be loadable
+ * @returns {Promise<string | null>} the interpreter, or `null` when there is none
+ */
+export async function providePython(env, { requirements = REQUIREMENTS, probe = PROBE } = {}) {
+  const folder = pythonFolder(await readFile(requirements), env);
+  const interpreter = interpreterOf(folder);
+  if (await loads(interpreter, probe, env)) return interpreter;
+  const python = await findPython(env);
+  if (!python) {
+    process.stderr.write("error: the tests need Python 3.11 or newer with pip 22.3 or newer; install them (Debian: apt-get install python3-pip)\n");
+    return null;
+  }
+  process.stderr.write("  … installing the Python packages of the tests, once\n");
+  await mkdir(toolsFolder(env), { recursive: true });
+  // Filled beside its place and renamed, so that no half environment is ever used.
+  const temporary = await mkdtemp(join(toolsFolder(env), ".python-tests-"));
+  try {
+    const inside = await fill(python, temporary, requirements, env);
+    await capture(inside, ["-I", "-c", probe], { env, timeoutMs: 120_000 });
+    await rm(folder, { recursive: true, force: true });
+    await rename(temporary, folder);
+  } catch (error) {
+    if (await loads(interpreter, probe, env)) return interpreter; // Another run was faster.
+    const text = error instanceof CommandError ? error.message : `\`${folder}\`: ${error.message}`;
+    process.stderr.write(`error: ${text}\n`);
+    return null;
+  } finally {
+    await rm(temporary, { recursive: true, force: true });
+  }
+  return interpreter;
+}
+
+/** `--without-pip`: Debian's python3 makes such an environment without a further package. */
+async function fill(python, folder, requirements, env) {
+  const [program, ...rest] = python;
+  await capture(program, [...rest, "-m", "venv", "--without-pip", folder], { env, timeoutMs: 120_000 });
+  const inside = interpreterOf(folder);
+  const install = ["-m", "pip", "--python", inside, "install", "--quiet", "--no-input", "--disable-pip-version-check"];
+  install.push("--require-hashes", "--no-deps", "--only-binary=:all:", "-r", requirements);
+  await capture(program, [...rest, ...install], { env, timeoutMs: INSTALL_TIMEOUT_MS });
+  return inside;
+}
+
+/** The command line of a Python that is new enough and has pip, or `null`. */
+async function findPython(env) {
+  const newer = ["python3.11", "python3.12", "python3.13", "python3.14"].map((name) => [name]);
+  const candidates = process.platform === "win32" ? [["py", "-3"], ["python"]] : [["python3"], ["python"], ...newer];
+  for (const [program, ...rest] of candidates) {
+    const version = parseVersion(await tryCapture(program, [...rest, "--version"], { env, timeoutMs: 60_000 }));
+    if (!isAtLeast(version, MINIMUM_PYTHON)) continue;
+    const pip = await tryCapture(program, [...rest, "-m", "pip", "--version"], { env, timeoutMs: 60_000 });
+    if (isAtLeast(parseVersion(pip), MINIMUM_PIP)) return [program, ...rest];
+  }
+  return null;
+}
+
+async function loads(interpreter, probe, env) {
+  return (await tryCapture(interpreter, ["-I", "-c", probe], { env, timeoutMs: 120_000 })) !== null;
+}
