@@ -10,7 +10,9 @@ pub mod eval;
 pub mod models;
 pub mod nodes;
 pub mod serve;
+pub mod sessions;
 pub mod skill;
+pub mod store;
 
 use loqa_protocol::client::TurnReport;
 use std::process::ExitCode;

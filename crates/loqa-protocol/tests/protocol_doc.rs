@@ -5,7 +5,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
 use loqa_protocol::client::{
-    AskReply, AskRequest, AuditReply, AuditRequest, NodeInfo, SkillFault, SkillRow, SkillsReply, SkillsRequest, StoreReply, StoreRequest,
+    AskReply, AskRequest, AuditReply, AuditRequest, NodeInfo, SkillFault, SkillRow, SkillsReply, SkillsRequest,
+    StoreReply, StoreRequest,
 };
 use loqa_protocol::engine::{
     Control, ControlAnswer, DEAD_AFTER_MS, EngineAnnounce, EngineBoot, EngineHello, HEARTBEAT_MS, Heartbeat, HubAnswer,
@@ -148,7 +149,10 @@ fn error_codes_are_those_of_the_code() {
 #[test]
 fn headers_are_those_of_the_code() {
     let documented: Vec<String> = table(&document(), "## Headers").into_iter().map(|row| row[0].clone()).collect();
-    assert_eq!(documented, [header::KIND, header::SEQ, header::END, header::VOICED, header::TRACEPARENT, header::PRIVACY]);
+    assert_eq!(
+        documented,
+        [header::KIND, header::SEQ, header::END, header::VOICED, header::TRACEPARENT, header::PRIVACY]
+    );
 }
 
 #[test]
