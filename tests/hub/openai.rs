@@ -7,7 +7,7 @@ use loqa_hub::Hub;
 use loqa_protocol::audio::OUTPUT_SAMPLE_RATE;
 use loqa_tests::mutate::Random;
 use loqa_tests::python::run_script;
-use loqa_tests::{TestHub, clip, loqa, last_json, speech};
+use loqa_tests::{TestHub, clip, last_json, loqa, speech};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -104,7 +104,10 @@ async fn the_openai_package_hears_speaks_and_sets_a_timer() {
     assert!(seen["chunks"]["n"].as_u64().unwrap() >= 3, "it begins, says and ends: {}", seen["chunks"]);
     assert_eq!(seen["chunks"]["ids"], 1);
     let together = seen["together"].as_array().unwrap();
-    assert!(together.len() == 3 && together.iter().all(|text| text.as_str().unwrap().contains("timer")), "{together:?}");
+    assert!(
+        together.len() == 3 && together.iter().all(|text| text.as_str().unwrap().contains("timer")),
+        "{together:?}"
+    );
 
     let refused = |name: &str| {
         let it = &seen["refused"][name];
@@ -237,7 +240,8 @@ async fn mutated_bodies_neither_break_nor_stop_the_server() {
         );
     }
     form.extend(
-        format!("--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\n").into_bytes(),
+        format!("--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\n")
+            .into_bytes(),
     );
     form.extend(recording);
     form.extend(format!("\r\n--{boundary}--\r\n").into_bytes());
