@@ -10,6 +10,7 @@ import { ROOT } from "./setup/paths.mjs";
 import { providePython } from "./setup/python.mjs";
 import { passThrough } from "./setup/run.mjs";
 import { provideVirtualSound } from "./setup/sound.mjs";
+import { runTests } from "./test/second-run.mjs";
 
 const SKILLS = ["--manifest-path", join("skills", "Cargo.toml")];
 // A licence on the list that only one of the two workspaces uses is no fault.
@@ -58,12 +59,18 @@ async function main(words) {
   for (const [name, program, args] of env ? wanted : []) {
     process.stdout.write(`\n== ${name}: ${[program === process.execPath ? "node" : program, ...args].join(" ")}\n`);
     const begin = Date.now();
-    const code = await passThrough(program, args, { cwd: ROOT, env });
-    results.push({ name, ok: code === 0, seconds: secondsSince(begin) });
+    const isTests = args[0] === "test" && args.includes("--no-fail-fast");
+    const run = isTests ? runTests(args, { cwd: ROOT, env }) : passThrough(program, args, { cwd: ROOT, env });
+    const result = await run;
+    const { code, again } = isTests ? result : { code: result, again: [] };
+    results.push({ name, ok: code === 0, again, seconds: secondsSince(begin) });
   }
   const failed = results.filter(({ ok }) => !ok).length;
   process.stdout.write(`\n== summary (${secondsSince(started)} s)\n`);
-  for (const { name, ok, seconds } of results) process.stdout.write(`${ok ? "passed" : "FAILED"}  ${name} (${seconds} s)\n`);
+  for (const { name, ok, again = [], seconds } of results) {
+    const twice = again.length > 0 ? `; failed once, passed alone: ${again.join(", ")}` : "";
+    process.stdout.write(`${ok ? "passed" : "FAILED"}  ${name} (${seconds} s${twice})\n`);
+  }
   process.stdout.write(`${results.length - failed} passed, ${failed} failed\n`);
   return failed === 0 ? 0 : 1;
 }

@@ -1,6 +1,7 @@
 //! The smart home with its real parts: the hub, the bridge's program in its sandbox, and
 //! a server that speaks Home Assistant's documented protocol, well or badly.
 
+use crate::wat_skill::{Reply, write_skill};
 use futures_util::{SinkExt as _, StreamExt as _};
 use loqa_protocol::client::TurnReport;
 use loqa_skills::secrets::Secrets;
@@ -137,6 +138,59 @@ async fn without_a_token_or_a_setting_nothing_is_connected() {
     hub.stop().await;
     let rig = Rig::start_with(&home, "always", None).await;
     rig.until("turn on the kitchen light", "Home Assistant is not set up: its access token is missing.").await;
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_skill_switches_a_device_through_the_bridge_where_the_person_lets_it() {
+    let home = StandIn::start(Manner::Honest).await;
+    let folder = tempfile::tempdir().unwrap();
+    let party = |name: &str, entities: &str, entity: &str, operation: &str| {
+        let permissions = format!(
+            "  - {{ use: device:control, domains: [light, lock, cover], entities: [{entities}], reason: r }}\n\
+             intents:\n  - {{ tool: {name}.run, say: [\"{name} please\"] }}\n"
+        );
+        let order = json!({ "operation": operation, "entity": entity, "data": null }).to_string();
+        write_skill(folder.path(), name, &permissions, "device", &order, Reply::IfAllowed).display().to_string()
+    };
+    let folders = [
+        party("party", "light.sofa", "light.sofa", "turn_on"),
+        party("thief", "light.sofa", "light.kitchen", "turn_on"),
+        party("porter", "lock.front", "lock.front", "unlock"),
+        party("breaker", "lock.front", "lock.front", "turn_on"),
+    ];
+    let data = tempfile::tempdir().unwrap();
+    Secrets::in_folder(data.path()).set("smart-home", "home-assistant", TOKEN).unwrap();
+    let (url, dev) = (home.url(), folders.join(","));
+    let settings = [("home.enabled", "true"), ("home.url", url.as_str()), ("skills.dev", dev.as_str())];
+    let rig = Rig::start_in(data, &settings, "always").await;
+    rig.until("which lights are on", "The shelf is on.").await;
+    let before = home.calls().len();
+
+    let report = rig.ask("party please").await;
+    assert!(report.reply.ends_with("Done."), "{report:?}");
+    let call = home.calls().pop().unwrap();
+    assert_eq!((&call["service"], &call["target"]["entity_id"]), (&json!("turn_on"), &json!(["light.sofa"])));
+    assert_eq!(rig.asked("light.sofa"), 1, "the person is asked about the skill that orders, and not twice");
+
+    let report = rig.ask("thief please").await;
+    assert!(report.failure.is_some(), "beyond its scope: {report:?}");
+    let report = rig.ask("porter please").await;
+    assert!(report.reply.ends_with("Done."), "confirmed at this use: {report:?}");
+    assert_eq!(rig.asked("lock.front"), 1);
+    let report = rig.ask("breaker please").await;
+    assert!(report.failure.is_some(), "a lock cannot be turned on: {report:?}");
+    let services: Vec<Value> = home.calls()[before..].iter().map(|call| call["service"].clone()).collect();
+    assert_eq!(services, [json!("turn_on"), json!("unlock")]);
+
+    // What the person never lets the bridge do, it does for no other skill either.
+    let never = ["skill", "grant", "smart-home", "device:control", "--lifetime", "never", "--json"];
+    let mut granting = loqa_command(rig.hub.data.path());
+    granting.args(never).stdin(Stdio::null()).stdout(Stdio::null());
+    assert!(granting.status().unwrap().success());
+    let report = rig.ask("party please").await;
+    assert!(report.failure.is_some(), "{report:?}");
+    assert_eq!(home.calls().len(), before + 2);
     rig.stop().await;
 }
 

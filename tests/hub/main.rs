@@ -17,3 +17,6 @@ mod remote_model;
 mod traces;
 mod turns;
 mod wyoming;
+#[path = "../../crates/loqa-hub/tests/consent/wat_skill.rs"]
+#[expect(dead_code, reason = "another test uses the rest")]
+mod wat_skill;

@@ -16,6 +16,7 @@ pub mod feed;
 pub mod guard;
 pub mod limits;
 pub mod login;
+pub mod metrics;
 pub mod nodes;
 pub mod openai;
 pub mod openapi;

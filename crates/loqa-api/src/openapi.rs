@@ -5,7 +5,7 @@ use crate::extract::tagged_bytes;
 use crate::limits::MAX_BODY;
 use crate::problem::{MEDIA_TYPE, Problem};
 use crate::state::AppState;
-use crate::{login, nodes, page, status};
+use crate::{login, metrics, nodes, page, status};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, StatusCode};
@@ -102,7 +102,7 @@ async fn not_that_way() -> Problem {
 /// Everything that the API's port serves, without the guard.
 pub fn router(state: &Arc<AppState>, ui: bool) -> Router {
     let (api, _) = described().split_for_parts();
-    let mut router = api.route("/openapi.json", get(serve_document));
+    let mut router = api.route("/openapi.json", get(serve_document)).merge(metrics::router(state));
     if ui {
         router = router.merge(page::routes());
     }

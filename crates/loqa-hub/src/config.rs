@@ -285,6 +285,12 @@ pub const KEYS: &[Key] = &[
         doc: "TCP port on loopback for them; 0 takes a free one.",
     },
     Key {
+        name: "metrics.enabled",
+        kind: Kind::Bool,
+        default: "true",
+        doc: "Whether the HTTP API gives figures at `/metrics`, for Prometheus; they need its token.",
+    },
+    Key {
         name: "telemetry.log",
         kind: Kind::Text,
         default: "warn",

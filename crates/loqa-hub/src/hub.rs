@@ -176,7 +176,7 @@ impl Hub {
         let prompts = Arc::new(Prompts::default());
         prompts.publish_on(bus.clone());
         skills.set_consent(Arc::clone(&prompts) as _, config.millis("skills.prompt_ms"));
-        let natives = start_natives(config, paths, mqtt.as_ref(), &server, &bus, skills).await?;
+        let natives = start_natives(config, paths, mqtt.as_ref(), &server, &bus, skills, &effects).await?;
         shelf.renew_offer()?;
         let offer = shelf.offer();
         let recorder = Recorder::start(store.as_deref(), bus.clone())?;

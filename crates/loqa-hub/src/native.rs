@@ -5,6 +5,7 @@
 //! configuration; what it asks of the hub passes the gate of the skill host; where an
 //! answer goes is worked out from the subject and not from what the program wrote.
 
+mod devices;
 pub mod home;
 mod host_calls;
 mod origins;
@@ -12,6 +13,7 @@ mod program;
 mod sandbox;
 mod spawner;
 
+pub use devices::HomeDevices;
 pub use host_calls::{Answering, serve_host_calls};
 pub use origins::{Origins, resolve};
 pub use sandbox::{Holds, what_holds};

@@ -6,8 +6,8 @@
 
 use anyhow::Context as _;
 use loqa_bus::Bus;
-use loqa_protocol::{TimedEvent, TurnEvent, subject};
-use loqa_telemetry::VoiceLatency;
+use loqa_protocol::{TimedEvent, subject};
+use loqa_telemetry::{Measures, VoiceLatency};
 use rusqlite::{Connection, params};
 use std::path::Path;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ enum Entry {
 pub struct Recorder {
     queue: mpsc::Sender<Entry>,
     dropped: Arc<AtomicU64>,
-    latency: Arc<VoiceLatency>,
+    measures: Arc<Measures>,
 }
 
 impl Recorder {
@@ -35,8 +35,8 @@ impl Recorder {
     pub fn start(database: Option<&Path>, bus: Bus) -> anyhow::Result<Self> {
         let mut connection = database.map(open).transpose()?;
         let (queue, mut entries) = mpsc::channel::<Entry>(QUEUE);
-        let latency = Arc::new(VoiceLatency::new());
-        let metric = latency.clone();
+        let measures = Arc::new(Measures::new());
+        let metric = measures.clone();
         let (store, stored) = mpsc::channel::<Entry>(QUEUE);
         std::thread::Builder::new()
             .name("recorder".to_owned())
@@ -45,9 +45,7 @@ impl Recorder {
         tokio::spawn(async move {
             while let Some(entry) = entries.recv().await {
                 if let Entry::Event(timed) = &entry {
-                    if let TurnEvent::TurnEnded { class, latency_ms: Some(split), .. } = &timed.event {
-                        metric.record(*class, split);
-                    }
+                    metric.observe(timed);
                     // Observers may miss an event; the store does not.
                     if let Err(e) = bus.publish(&subject::session_events(&timed.session), timed).await {
                         tracing::debug!(error = %e, "event did not reach the bus");
@@ -58,13 +56,14 @@ impl Recorder {
                 }
             }
         });
-        Ok(Self { queue, dropped: Arc::default(), latency })
+        Ok(Self { queue, dropped: Arc::default(), measures })
     }
 
     /// Hands an event over; never waits.
     pub fn record(&self, event: TimedEvent) {
         if self.queue.try_send(Entry::Event(event)).is_err() {
             let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
+            loqa_telemetry::queue_dropped("recorder", 1);
             tracing::warn!(dropped, "recorder is behind, event dropped");
         }
     }
@@ -80,7 +79,13 @@ impl Recorder {
     /// The latency figures since the start.
     #[must_use]
     pub fn latency(&self) -> &VoiceLatency {
-        &self.latency
+        self.measures.latency()
+    }
+
+    /// All that is counted of turns: windows of percentiles, the last turns as waterfalls.
+    #[must_use]
+    pub fn measures(&self) -> &Measures {
+        &self.measures
     }
 }
 

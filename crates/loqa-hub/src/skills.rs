@@ -76,6 +76,7 @@ impl HubSkills {
     pub fn renew_offer(&self) -> anyhow::Result<()> {
         let offer = offer_of(&self.host).context("compile the utterances of the skills")?;
         *self.offer.write().unwrap_or_else(PoisonError::into_inner) = offer;
+        loqa_telemetry::know_skills(self.host.skills().into_iter().map(|skill| skill.name));
         Ok(())
     }
 

@@ -49,6 +49,20 @@ pub enum SkillCall {
         /// Answer within this many milliseconds; later answers are not read.
         deadline_ms: u64,
     },
+    /// Switch a device for another skill, which the gate has allowed to. Only a skill that
+    /// has `device:control` itself is asked.
+    Device {
+        /// As in a tool's call.
+        call: CallId,
+        /// `turn_on`, `set_temperature` and the like, as Home Assistant names its services.
+        operation: String,
+        /// `domain.name`.
+        entity: String,
+        /// Parameters of the operation.
+        data: Map<String, Value>,
+        /// As in a tool's call.
+        deadline_ms: u64,
+    },
     /// Nobody waits for that call any more.
     Cancel {
         /// Which.
@@ -62,9 +76,9 @@ pub enum SkillCall {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum SkillAnswer {
-    /// The tool ran.
+    /// The tool ran, or the device was told.
     Done {
-        /// What it brought.
+        /// What it brought; of a device, `data` says what became of it.
         outcome: ToolOutcome,
     },
     /// The tool did not run.

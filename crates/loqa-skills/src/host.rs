@@ -465,11 +465,6 @@ impl SkillHost {
         deliveries.collect()
     }
 
-    /// Passes on what a native skill has published and the gate has allowed.
-    pub fn passes_on(&self, from: &str, topic: &str, data: Value, taint: &Taint) {
-        self.shared.publications.push(from, topic, data, taint, 0);
-    }
-
     /// Delivers a publication, if the skill may hear it; as [`Self::deliver`].
     pub fn deliver_publication(&self, delivery: &Delivery) -> Result<Option<ToolOutcome>, Failure> {
         let Delivery { to, event, taint, port, depth } = delivery;

@@ -5,6 +5,7 @@
 //! [`NativeProgram`]; here is decided what a program may ask for.
 
 mod call;
+mod order;
 
 use crate::SkillError;
 use crate::authorize::{Actor, Reach, Reason, Request, Usage};

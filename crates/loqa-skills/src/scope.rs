@@ -15,6 +15,11 @@ use web::{Pattern, Target};
 /// Domains whose devices open a house or guard it.
 const CRITICAL_DOMAINS: &[&str] = &["lock", "alarm_control_panel"];
 
+/// Whether switching this entity is confirmed at every use, as far as its name tells.
+pub(crate) fn is_critical_entity(entity: &str) -> bool {
+    CRITICAL_DOMAINS.contains(&domain_of(entity))
+}
+
 /// What one use would do, read once, so that manifest and grant decide about the same thing.
 pub(crate) struct Considered<'a> {
     pub(crate) permission: Permission,
@@ -84,8 +89,7 @@ impl<'a> Considered<'a> {
     /// The tier of this very use: what opens a house is confirmed every time.
     pub(crate) fn tier(&self, declared: &Scope) -> Tier {
         let is_critical = self.permission == Permission::DeviceControl
-            && (self.usage.is_critical
-                || self.usage.entity.is_some_and(|entity| CRITICAL_DOMAINS.contains(&domain_of(entity))));
+            && (self.usage.is_critical || self.usage.entity.is_some_and(is_critical_entity));
         if is_critical { Tier::T3 } else { tier_in(self.permission, declared) }
     }
 

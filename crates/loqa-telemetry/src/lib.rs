@@ -1,24 +1,31 @@
 //! Start-up of logs, traces and metrics, the trace context that travels in bus
-//! headers, and the histogram of `loqa.voice_latency_ms`.
+//! headers, what is counted of turns, and the histogram of `loqa.voice_latency_ms`.
 //!
 //! Deliberately absent: anything that a user said. Traces leave the process from
 //! level INFO upwards only, and what people say is logged at DEBUG at most, so
 //! that no transcript, reply or tool argument can reach a collector. Metric
 //! attributes come from closed sets.
 //!
-//! Nothing is exported unless an endpoint is set; without one there is no
-//! OpenTelemetry layer at all and [`current_traceparent`] answers `None`.
+//! Nothing is sent unless an endpoint is set; without one there is no
+//! OpenTelemetry layer at all and [`current_traceparent`] answers `None`. Figures are
+//! kept in the process for whoever may ask for [`scrape`].
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on may stop"))]
 
 mod hardware;
+mod measures;
+mod meters;
 mod otlp;
 mod trace_context;
 mod voice_latency;
 
 pub use hardware::hardware_class;
+pub use measures::{
+    Measures, WATERFALLS, Waterfall, engine_died, know_skills, queue_dropped, set_engines, set_store_bytes,
+};
+pub use meters::{PROMETHEUS_TEXT, scrape};
 pub use trace_context::{current_traceparent, set_parent};
-pub use voice_latency::{ClassLatency, PartLatency, VoiceLatency};
+pub use voice_latency::{ClassLatency, PartLatency, VoiceLatency, Window};
 
 use anyhow::Context as _;
 use std::io::IsTerminal as _;
@@ -81,8 +88,10 @@ pub fn init(program: &'static str, options: &Options) -> anyhow::Result<Guard> {
     };
     tracing::subscriber::set_global_default(subscriber(&options, export.as_ref())?)
         .context("start telemetry: it was started before in this process")?;
-    if let Some(export) = &export {
-        opentelemetry::global::set_meter_provider(export.meters().clone());
+    if let Some(export) = &export
+        && !export.meters().clone().install()
+    {
+        tracing::warn!("figures were counted before telemetry was started, they are not exported");
     }
     Ok(Guard { _export: export })
 }

@@ -5,12 +5,12 @@
 //! that is away costs nothing in a turn: spans wait in a bounded queue and are
 //! dropped when it is full.
 
+use crate::meters::{Meters, resource};
 use anyhow::{Context as _, ensure};
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{MetricExporter, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
-use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
+use opentelemetry_sdk::metrics::PeriodicReader;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ const METRICS_INTERVAL: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub(crate) struct Export {
     traces: SdkTracerProvider,
-    meters: SdkMeterProvider,
+    meters: Meters,
 }
 
 impl Export {
@@ -60,17 +60,11 @@ impl Export {
             .with_timeout(REQUEST_TIMEOUT)
             .build()
             .context("set up the export of metrics")?;
-        let resource = Resource::builder()
-            .with_service_name(program)
-            .with_attribute(opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
-            .with_attribute(opentelemetry::KeyValue::new("service.namespace", "loqa"))
-            .build();
+        let resource = resource(program);
+        let periodic = PeriodicReader::builder(metrics).with_interval(METRICS_INTERVAL).build();
         Ok(Self {
             traces: SdkTracerProvider::builder().with_resource(resource.clone()).with_batch_exporter(spans).build(),
-            meters: SdkMeterProvider::builder()
-                .with_resource(resource)
-                .with_reader(PeriodicReader::builder(metrics).with_interval(METRICS_INTERVAL).build())
-                .build(),
+            meters: Meters::new(resource, |builder| builder.with_reader(periodic))?,
         })
     }
 
@@ -84,8 +78,8 @@ impl Export {
         tracing_opentelemetry::layer().with_tracer(self.traces.tracer("loqa")).with_filter(own)
     }
 
-    /// The provider behind `opentelemetry::global::meter`.
-    pub(crate) fn meters(&self) -> &SdkMeterProvider {
+    /// The meters that export.
+    pub(crate) fn meters(&self) -> &Meters {
         &self.meters
     }
 }
@@ -96,7 +90,7 @@ impl Drop for Export {
         // both signals are flushed beside each other on threads that may be left
         // behind. A collector that is away is no reason to keep a program from
         // ending; the SDK has logged each failed export already.
-        let (traces, meters) = (self.traces.clone(), self.meters.clone());
+        let (traces, meters) = (self.traces.clone(), self.meters.provider.clone());
         let (sender, done) = std::sync::mpsc::channel();
         let also_done = sender.clone();
         std::thread::spawn(move || {
@@ -232,7 +226,7 @@ mod tests {
                 tracing::info_span!(target: "hyper", "foreign").in_scope(|| {});
             });
         });
-        let latency = VoiceLatency::with_meter(&export.meters().meter("loqa"));
+        let latency = VoiceLatency::with_meter(&export.meters().provider.meter("loqa"));
         latency.record(TurnClass::Intent, &LatencySplit { total: 120.0, ..LatencySplit::default() });
         drop(export);
 
@@ -263,7 +257,8 @@ mod tests {
             tracing::subscriber::with_default(subscriber, || {
                 drop(tracing::info_span!(target: "loqa_hub", "turn"));
             });
-            VoiceLatency::with_meter(&export.meters().meter("loqa")).record(TurnClass::None, &LatencySplit::default());
+            VoiceLatency::with_meter(&export.meters().provider.meter("loqa"))
+                .record(TurnClass::None, &LatencySplit::default());
             let begin = Instant::now();
             drop(export);
             assert!(begin.elapsed() < FLUSH_TIMEOUT * 10, "flushing is bounded: {:?}", begin.elapsed());

@@ -2,7 +2,8 @@
 //! the process, and the same values as an OpenTelemetry histogram.
 //!
 //! Classes are never mixed, and there is no average of averages: a percentile is
-//! read from the one histogram that holds every value.
+//! read from one histogram that holds every value. For the time since the start that
+//! histogram is kept; for a window it is filled anew from the turns of that window.
 
 use crate::hardware_class;
 use hdrhistogram::Histogram;
@@ -10,8 +11,9 @@ use loqa_protocol::{LatencySplit, TurnClass};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Name of the total in [`PartLatency::part`] and in the attribute `hop`.
 const TOTAL: &str = "total";
@@ -26,8 +28,53 @@ const BOUNDARIES_MS: &[f64] = &[
 /// Longest latency kept, in microseconds: ten minutes, far beyond any turn's deadline.
 const LONGEST_US: f64 = 600e6;
 
+/// Turns that are kept for windows, about half a megabyte. Chosen: two a second for an hour.
+const KEPT_TURNS: usize = 7_200;
+/// The total and the nine parts.
+const PARTS: usize = 1 + LatencySplit::PART_NAMES.len();
+
+/// The time that figures are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Window {
+    /// The last minute.
+    Minute,
+    /// The last five minutes.
+    FiveMinutes,
+    /// The last hour.
+    Hour,
+    /// Since the hub started.
+    All,
+}
+
+impl Window {
+    /// Every window.
+    pub const ALL: &[Self] = &[Self::Minute, Self::FiveMinutes, Self::Hour, Self::All];
+
+    /// How long it is; `None` for all of the time.
+    #[must_use]
+    pub const fn length(self) -> Option<Duration> {
+        match self {
+            Self::Minute => Some(Duration::from_mins(1)),
+            Self::FiveMinutes => Some(Duration::from_mins(5)),
+            Self::Hour => Some(Duration::from_hours(1)),
+            Self::All => None,
+        }
+    }
+}
+
+/// One turn's values, for windows.
+#[derive(Debug)]
+struct Kept {
+    at: Instant,
+    class: TurnClass,
+    us: [u32; PARTS],
+}
+
 /// Percentiles of one part within one class, in milliseconds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PartLatency {
     /// `total` or a name of [`LatencySplit::PART_NAMES`].
     pub part: &'static str,
@@ -45,6 +92,7 @@ pub struct PartLatency {
 
 /// All figures of one class: the total first, then the nine parts.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ClassLatency {
     /// How the turns were answered.
     pub class: TurnClass,
@@ -70,6 +118,7 @@ pub struct VoiceLatency {
     hardware: String,
     exported: opentelemetry::metrics::Histogram<f64>,
     classes: Mutex<BTreeMap<TurnClass, Vec<Histogram<u32>>>>,
+    kept: Mutex<VecDeque<Kept>>,
 }
 
 impl Default for VoiceLatency {
@@ -83,7 +132,7 @@ impl VoiceLatency {
     /// [`crate::init`], else nothing is exported.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_meter(&opentelemetry::global::meter("loqa"))
+        Self::with_meter(&crate::meters::meter())
     }
 
     pub(crate) fn with_meter(meter: &Meter) -> Self {
@@ -96,12 +145,17 @@ impl VoiceLatency {
                 .with_boundaries(BOUNDARIES_MS.to_vec())
                 .build(),
             classes: Mutex::default(),
+            kept: Mutex::default(),
         }
     }
 
     /// Adds one turn. Values that are not finite or below zero count as zero;
     /// values above ten minutes count as ten minutes.
     pub fn record(&self, class: TurnClass, split: &LatencySplit) {
+        self.record_at(class, split, Instant::now());
+    }
+
+    fn record_at(&self, class: TurnClass, split: &LatencySplit, at: Instant) {
         let values = std::iter::once(split.total).chain(split.parts());
         let names = part_names();
         {
@@ -111,6 +165,18 @@ impl VoiceLatency {
                 // `saturating_record` would clip at the size so far instead of growing.
                 histogram.record(microseconds(value)).expect("ten minutes fit a histogram that grows");
             }
+        }
+        {
+            let mut us = [0; PARTS];
+            for (kept, value) in us.iter_mut().zip(values.clone()) {
+                // Ten minutes in microseconds fit.
+                *kept = u32::try_from(microseconds(value)).unwrap_or(u32::MAX);
+            }
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            if kept.len() == KEPT_TURNS {
+                kept.pop_front();
+            }
+            kept.push_back(Kept { at, class, us });
         }
         for (name, value) in part_names().zip(values) {
             let attributes = [
@@ -123,10 +189,35 @@ impl VoiceLatency {
         }
     }
 
-    /// The figures so far, one entry per class that had a turn.
+    /// The figures since the start, one entry per class that had a turn.
     #[must_use]
     pub fn snapshot(&self) -> Vec<ClassLatency> {
-        let classes = self.classes.lock().unwrap_or_else(PoisonError::into_inner);
+        self.figures(&self.classes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The figures of a window, one entry per class that had a turn in it. Of a busier
+    /// hour than two turns a second the last 7,200 turns count.
+    #[must_use]
+    pub fn of(&self, window: Window) -> Vec<ClassLatency> {
+        self.of_at(window, Instant::now())
+    }
+
+    fn of_at(&self, window: Window, now: Instant) -> Vec<ClassLatency> {
+        let Some(length) = window.length() else { return self.snapshot() };
+        let mut classes: BTreeMap<TurnClass, Vec<Histogram<u32>>> = BTreeMap::new();
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        for turn in kept.iter().rev().take_while(|turn| now.saturating_duration_since(turn.at) < length) {
+            let histograms =
+                classes.entry(turn.class).or_insert_with(|| part_names().map(|_| empty_histogram()).collect());
+            for (histogram, us) in histograms.iter_mut().zip(turn.us) {
+                histogram.record(u64::from(us)).expect("ten minutes fit a histogram that grows");
+            }
+        }
+        drop(kept);
+        self.figures(&classes)
+    }
+
+    fn figures(&self, classes: &BTreeMap<TurnClass, Vec<Histogram<u32>>>) -> Vec<ClassLatency> {
         classes
             .iter()
             .map(|(class, histograms)| ClassLatency {
@@ -199,6 +290,37 @@ mod tests {
         assert!((half.p95 - 475.0).abs() <= 0.5, "parts have their own figures: {}", half.p95);
         let none = class.part("skill").unwrap();
         assert_eq!((none.count, none.p99), (1000, 0.0), "a hop that took no time counts as zero");
+    }
+
+    #[test]
+    fn a_window_holds_its_own_turns_and_no_others() {
+        let latency = VoiceLatency::new();
+        let start = Instant::now();
+        // One turn a second for two hours, slower from minute to minute.
+        for second in 0..7_200_u32 {
+            let at = start + Duration::from_secs(u64::from(second));
+            latency.record_at(TurnClass::Intent, &split(f64::from(1 + second / 60)), at);
+        }
+        let now = start + Duration::from_secs(7_200);
+        for (window, count, p50, max) in [
+            (Window::Minute, 59, 120.0, 120.0),
+            (Window::FiveMinutes, 299, 118.0, 120.0),
+            (Window::Hour, 3_599, 90.0, 120.0),
+            (Window::All, 7_200, 60.0, 120.0),
+        ] {
+            let figures = latency.of_at(window, now);
+            let total = figures[0].part("total").unwrap();
+            assert_eq!(figures[0].count, count, "{window:?}");
+            assert!((total.p50 - p50).abs() <= 2.0 && (total.max - max).abs() < 0.2, "{window:?}: {total:?}");
+        }
+        assert!(
+            latency.of_at(Window::Minute, now + Duration::from_secs(61)).is_empty(),
+            "an idle minute has no figures"
+        );
+        for _ in 0..KEPT_TURNS + 10 {
+            latency.record_at(TurnClass::Llm, &split(1.0), now);
+        }
+        assert_eq!(latency.kept.lock().unwrap().len(), KEPT_TURNS, "what is kept is bounded");
     }
 
     #[test]

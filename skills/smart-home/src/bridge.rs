@@ -5,11 +5,12 @@ use crate::act::Ways;
 use crate::home::Home;
 use crate::hub::{Call, Hub};
 use crate::settings::Settings;
-use crate::{home_assistant, mqtt, tools};
+use crate::tools::Fault;
+use crate::{home_assistant, mqtt, orders, tools};
 use loqa_bus::{Bus, BusError, Credentials, Message};
 use loqa_protocol::id::CallId;
 use loqa_protocol::skill::{SkillAnswer, SkillBoot, SkillCall};
-use loqa_protocol::subject;
+use loqa_protocol::{ToolOutcome, subject};
 use std::collections::HashMap;
 use std::io::Read as _;
 use std::process::ExitCode;
@@ -152,16 +153,16 @@ fn take(
         Ok(SkillCall::Tool { call: id, tool, arguments, deadline_ms }) => {
             tracing::debug!(running = lock(running), %tool, "call");
             let call = Call::new(hub.clone(), id.clone(), Duration::from_millis(deadline_ms));
-            let (shared, bus, done, key) = (Arc::clone(shared), bus.clone(), Arc::clone(running), id.clone());
-            let task = tokio::spawn(async move {
-                let answer = match tools::run(&shared, &call, &tool, &arguments).await {
-                    Ok(outcome) => SkillAnswer::Done { outcome },
-                    Err((code, message)) => SkillAnswer::Failed { code, message },
-                };
-                respond(&bus, &message, &answer).await;
-                done.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
-            });
-            running.lock().unwrap_or_else(PoisonError::into_inner).insert(id, task.abort_handle());
+            let shared = Arc::clone(shared);
+            let work = async move { tools::run(&shared, &call, &tool, &arguments).await };
+            begin(running, bus, id, message, work);
+        }
+        Ok(SkillCall::Device { call: id, operation, entity, data, deadline_ms }) => {
+            tracing::debug!(running = lock(running), %operation, %entity, "order of another skill");
+            let call = Call::new(hub.clone(), id.clone(), Duration::from_millis(deadline_ms));
+            let shared = Arc::clone(shared);
+            let work = async move { orders::run(&shared, &call, &operation, &entity, data).await };
+            begin(running, bus, id, message, work);
         }
         Ok(SkillCall::Cancel { call }) => {
             if let Some(task) = running.lock().unwrap_or_else(PoisonError::into_inner).remove(&call) {
@@ -174,6 +175,26 @@ fn take(
         }
         Err(error) => tracing::warn!(%error, "an unreadable call"),
     }
+}
+
+/// Does the work beside the others and answers; a cancel finds it by its id.
+fn begin(
+    running: &Arc<Mutex<HashMap<CallId, AbortHandle>>>,
+    bus: &Bus,
+    id: CallId,
+    message: Message,
+    work: impl Future<Output = Result<ToolOutcome, Fault>> + Send + 'static,
+) {
+    let (bus, done, key) = (bus.clone(), Arc::clone(running), id.clone());
+    let task = tokio::spawn(async move {
+        let answer = match work.await {
+            Ok(outcome) => SkillAnswer::Done { outcome },
+            Err((code, message)) => SkillAnswer::Failed { code, message },
+        };
+        respond(&bus, &message, &answer).await;
+        done.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+    });
+    running.lock().unwrap_or_else(PoisonError::into_inner).insert(id, task.abort_handle());
 }
 
 async fn respond(bus: &Bus, message: &Message, answer: &SkillAnswer) {

@@ -14,6 +14,7 @@ mod home_assistant;
 mod hub;
 mod mqtt;
 mod names;
+mod orders;
 mod say;
 mod settings;
 mod tools;

@@ -5,7 +5,7 @@ use crate::audit::Outside;
 use crate::config::Config;
 use crate::effects::HubEffects;
 use crate::models::Catalog;
-use crate::native::{NativeSkills, home};
+use crate::native::{HomeDevices, NativeSkills, home};
 use crate::paths::Paths;
 use crate::session::driver::VoiceSettings;
 use crate::skills::HubSkills;
@@ -163,12 +163,14 @@ pub(super) async fn start_natives(
     server: &Arc<BusServer>,
     bus: &Bus,
     skills: &Arc<SkillHost>,
+    effects: &HubEffects,
 ) -> anyhow::Result<NativeSkills> {
     let kept = Secrets::in_folder(&paths.data);
     let secrets = Arc::new(move |skill: &str, name: &str| kept.get(skill, name).map(|it| it.expose().to_owned()));
     let natives = NativeSkills::open(Arc::clone(server), bus.clone(), Arc::clone(skills), secrets).await?;
     if let Some(spec) = home::spec(config, paths, mqtt)? {
         natives.add(spec)?;
+        effects.set_devices(Some(Arc::new(HomeDevices::new(skills))));
         let skills = Arc::clone(skills);
         tokio::task::spawn_blocking(move || {
             if let Err(reason) = skills.start_native(home::SKILL) {

@@ -277,7 +277,8 @@ impl Charge for Arc<Life> {
         Ok(Begun { child, boot })
     }
 
-    fn record(&self, _operation: &'static str, _reason: &str) {
+    fn record(&self, operation: &'static str, _reason: &str) {
+        loqa_telemetry::engine_died("skill", operation == "gave_up");
         // The rows of its calls say what became of them; the log says why it died.
     }
 

@@ -125,6 +125,7 @@ impl Charge for Engine {
     }
 
     fn record(&self, operation: &'static str, reason: &str) {
+        loqa_telemetry::engine_died(self.spec.kind.as_str(), operation == "gave_up");
         engine_restarted(&*self.journal, &self.spec.capability, operation, reason);
     }
 

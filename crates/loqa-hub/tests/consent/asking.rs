@@ -1,6 +1,7 @@
 //! A turn in which the person is asked.
 
-use crate::stage::{Move, PATIENCE, Reply, Stage, call, write_skill};
+use crate::stage::{Move, PATIENCE, Stage, call};
+use crate::wat_skill::{Reply, write_skill};
 use loqa_bus::{Bus, Permissions};
 use loqa_hub::session::Session;
 use loqa_protocol::grant::{GrantReply, GrantRequest, PromptEvent, PromptReply, PromptRequest};
@@ -17,7 +18,7 @@ const LIGHT: &str = "  - { use: device:control, domains: [light], entities: [lig
 async fn stage(limit: Duration) -> Stage {
     let mind = |_: &[loqa_protocol::llm::ChatMessage]| Move::Call(call("lamp.run", json!({})));
     // The tool has 300 ms, half of what the machine allows; the person needs longer.
-    Stage::new(Arc::new(mind), limit, Duration::from_millis(600), |skills, folder| {
+    Stage::new(Arc::new(mind), limit, Duration::from_millis(600), |skills, folder, _| {
         let arguments = r#"{"operation":"turn_on","entity":"light.kitchen"}"#;
         let skill = write_skill(folder, "lamp", LIGHT, "device", arguments, Reply::IfAllowed);
         skills.load(&skill).unwrap();

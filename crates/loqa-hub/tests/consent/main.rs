@@ -6,5 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod asking;
+mod bridge;
 mod injection;
 mod stage;
+mod wat_skill;

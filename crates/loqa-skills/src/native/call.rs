@@ -1,9 +1,10 @@
 //! One call of a native skill: what it may use while it runs, and what of its writes is
 //! kept when it ends.
 
+use super::order::{self, Ordered};
 use super::{NativeFault, NativeSkill};
 use crate::Invocation;
-use crate::authorize::{Authorized, Reach, Request, Usage};
+use crate::authorize::{Authorized, Reach, Reason, Request, Usage};
 use crate::control::{CallControl, Stopped};
 use crate::host::{MAX_BUDGET, MAX_SAY_CHARS, Said, SkillHost, failure};
 use crate::host_call::{HostFunction, MAX_HOST_CALLS, MAX_MESSAGE_BYTES, Running};
@@ -39,6 +40,14 @@ pub(super) struct NativeCall {
     running: Running,
     /// Uses of devices that were allowed; they end as the call does.
     uses: Vec<Authorized>,
+    /// What another skill ordered, when the call is for that.
+    pub(super) order: Option<Ordered>,
+}
+
+impl NativeCall {
+    pub(super) const fn of_order(running: Running, order: Ordered) -> Self {
+        Self { running, uses: Vec::new(), order: Some(order) }
+    }
 }
 
 /// Wall times of what a skill asked for outside of any call.
@@ -92,7 +101,6 @@ impl SkillHost {
                 format!("skill `{name}` is suspended because it failed too often; load it again after it was repaired"),
             ));
         }
-        let id = CallId::from_bits(rand::random());
         let budget = invocation.budget.min(MAX_BUDGET);
         let control = CallControl::new(Instant::now() + budget, Arc::clone(&invocation.cancel));
         let turn = Some((invocation.session.clone(), invocation.turn.clone()));
@@ -103,44 +111,60 @@ impl SkillHost {
             ));
         }
         let running = self.running_native(skill, turn, invocation.taint.clone(), control.clone());
-        let call = Arc::new(Mutex::new(NativeCall { running, uses: Vec::new() }));
-        {
-            let mut calls = skill.calls();
-            if calls.len() >= MAX_CALLS {
-                return Err(failure(ErrorCode::SkillFault, format!("skill `{name}` is busy, too many calls run")));
-            }
-            calls.insert(id.clone(), Arc::clone(&call));
-        }
-        let message = SkillCall::Tool {
-            call: id.clone(),
+        let call = Arc::new(Mutex::new(NativeCall { running, uses: Vec::new(), order: None }));
+        let outcome = self.converse(skill, &call, &control, budget, |call, deadline_ms| SkillCall::Tool {
+            call,
             tool: invocation.call.name.clone(),
             arguments: invocation.call.arguments.clone(),
-            deadline_ms: u64::try_from(budget.as_millis()).unwrap_or(u64::MAX),
-        };
-        let answer = skill.program.ask(&message, &control);
-        // From here on no host call finds it.
-        skill.calls().remove(&id);
-        let outcome = self.judge(skill, answer, &control, budget);
-        if matches!(control.stopped(), Some(Stopped::Cancelled | Stopped::Revoked(_))) || outcome.is_err() {
-            skill.program.tell(&SkillCall::Cancel { call: id });
-        }
-        // A host call that is under way holds the lock; it ends with the control.
+            deadline_ms,
+        });
         let mut call = lock(&call);
-        let status = match (&outcome, control.stopped()) {
-            (Ok(_), _) => Status::Ok,
-            (Err(_), Some(Stopped::Deadline)) => Status::Timeout,
-            (Err(_), Some(Stopped::Cancelled | Stopped::Revoked(_))) => Status::Cancelled,
-            (Err(_), None) => Status::Error,
-        };
-        for used in call.uses.drain(..) {
-            used.finish(Outcome::of(status));
-        }
         taint.absorb(&call.running.taint);
         if !skill.is_bundled {
             taint.absorb(&Taint::default().with(Label::Tool(invocation.call.name.clone())));
         }
         if outcome.is_ok() {
             self.keep(name, &mut call.running)?;
+        }
+        outcome
+    }
+
+    /// Asks the program, answers its host calls meanwhile, and judges what comes back.
+    /// What it used ends here.
+    pub(super) fn converse(
+        &self,
+        skill: &NativeSkill,
+        call: &Arc<Mutex<NativeCall>>,
+        control: &CallControl,
+        budget: Duration,
+        message: impl FnOnce(CallId, u64) -> SkillCall,
+    ) -> Result<ToolOutcome, Failure> {
+        let id = CallId::from_bits(rand::random());
+        {
+            let mut calls = skill.calls();
+            if calls.len() >= MAX_CALLS {
+                let name = &skill.manifest.name;
+                return Err(failure(ErrorCode::SkillFault, format!("skill `{name}` is busy, too many calls run")));
+            }
+            calls.insert(id.clone(), Arc::clone(call));
+        }
+        let message = message(id.clone(), u64::try_from(budget.as_millis()).unwrap_or(u64::MAX));
+        let answer = skill.program.ask(&message, control);
+        // From here on no host call finds it.
+        skill.calls().remove(&id);
+        let outcome = self.judge(skill, answer, control, budget);
+        if matches!(control.stopped(), Some(Stopped::Cancelled | Stopped::Revoked(_))) || outcome.is_err() {
+            skill.program.tell(&SkillCall::Cancel { call: id });
+        }
+        let status = match (&outcome, control.stopped()) {
+            (Ok(_), _) => Status::Ok,
+            (Err(_), Some(Stopped::Deadline)) => Status::Timeout,
+            (Err(_), Some(Stopped::Cancelled | Stopped::Revoked(_))) => Status::Cancelled,
+            (Err(_), None) => Status::Error,
+        };
+        // A host call that is under way holds the lock; it ends with the control.
+        for used in lock(call).uses.drain(..) {
+            used.finish(Outcome::of(status));
         }
         outcome
     }
@@ -173,7 +197,7 @@ impl SkillHost {
                 }
                 let control = CallControl::lasting(DEFAULT_BUDGET);
                 let running = self.running_native(&skill, None, Taint::default(), control);
-                let mut call = NativeCall { running, uses: Vec::new() };
+                let mut call = NativeCall { running, uses: Vec::new(), order: None };
                 let answer = call.answer(&skill, &host_call.function, &input);
                 for used in call.uses.drain(..) {
                     used.finish(Outcome::of(Status::Ok));
@@ -187,7 +211,7 @@ impl SkillHost {
     }
 
     /// One invocation, with nothing in its blocks: arguments travel over the bus.
-    fn running_native(
+    pub(super) fn running_native(
         &self,
         skill: &NativeSkill,
         turn: Option<(SessionId, TurnId)>,
@@ -279,7 +303,7 @@ impl NativeCall {
         match function {
             "secret" => self.secret(skill, input),
             "resolve" => self.resolve(skill, input),
-            "device" => self.device(input),
+            "device" => self.device(skill, input),
             other => match HostFunction::from_name(other) {
                 Some(function) => {
                     let reply = self.running.answer(function, input);
@@ -335,8 +359,17 @@ impl NativeCall {
     }
 
     /// Whether the program may do this to a device. It does it by itself, after this.
-    fn device(&mut self, input: &[u8]) -> HostAnswer {
+    fn device(&mut self, skill: &NativeSkill, input: &[u8]) -> HostAnswer {
         let arguments = serde_json::from_slice::<DeviceArguments>(input);
+        if let (Some(order), Ok(it)) = (&self.order, &arguments)
+            && order.covers(&it.operation, &it.entity, &it.data, it.critical)
+        {
+            let grants = self.running.shared.gate.grants();
+            return match order::is_forbidden(grants, &skill.manifest.name) {
+                true => refused(Reason::Never.as_str(), "the person never lets this skill switch devices"),
+                false => HostAnswer::Ok(Value::Null),
+            };
+        }
         let shown = arguments.as_ref().ok().map(shown);
         let usage = match &arguments {
             Ok(it) => Usage {
@@ -423,7 +456,7 @@ fn refused(code: &str, message: &str) -> HostAnswer {
     HostAnswer::Error { code: code.to_owned(), message: message.to_owned() }
 }
 
-fn lock(call: &Mutex<NativeCall>) -> MutexGuard<'_, NativeCall> {
+pub(super) fn lock(call: &Mutex<NativeCall>) -> MutexGuard<'_, NativeCall> {
     // A panic in a host call leaves a half-done draft, which a failed call does not keep.
     call.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,7 +6,9 @@ use crate::entries;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Ten times what design asks for one input (50 ms), because the machine may be busy.
+/// What one input may take on a machine that does nothing else.
+const GOAL: Duration = Duration::from_millis(50);
+/// Ten times that, because the machine may be busy.
 const SLOWEST: Duration = Duration::from_millis(500);
 
 const YAML: &[&str] = &[
@@ -166,6 +168,12 @@ fn mutated(numbers: &mut Numbers, corpus: &[Vec<u8>], words: &[&str]) -> Vec<u8>
     bytes
 }
 
+fn time(entry: &mut impl FnMut(&[u8]), input: &[u8]) -> Duration {
+    let began = Instant::now();
+    entry(input);
+    began.elapsed()
+}
+
 fn run(target: &str, words: &[&str], usual: u64, mut entry: impl FnMut(&[u8])) {
     let corpus = corpus(target);
     corpus.iter().for_each(|input| entry(input));
@@ -173,19 +181,14 @@ fn run(target: &str, words: &[&str], usual: u64, mut entry: impl FnMut(&[u8])) {
     let (n, mut slowest) = (n_cases(usual), Duration::ZERO);
     for case in 0..n {
         let input = mutated(&mut numbers, &corpus, words);
-        let began = Instant::now();
-        entry(&input);
-        let took = began.elapsed();
-        // A busy machine may take the processor away once; what is slow by itself is slow again.
-        if took > SLOWEST {
-            let again = Instant::now();
-            entry(&input);
-            assert!(
-                again.elapsed() < SLOWEST,
-                "{target}: case {case} took {took:?}: {:?}",
-                String::from_utf8_lossy(&input)
-            );
+        let mut took = time(&mut entry, &input);
+        // A busy machine takes the processor away now and then; what is slow by itself is slow each time.
+        for _ in 0..4 {
+            if took > GOAL {
+                took = took.min(time(&mut entry, &input));
+            }
         }
+        assert!(took < SLOWEST, "{target}: case {case} took {took:?}: {:?}", String::from_utf8_lossy(&input));
         slowest = slowest.max(took);
     }
     println!("{target}: {n} inputs, 0 panics, slowest {slowest:?}");
