@@ -301,10 +301,7 @@ pub(crate) fn page(state: &AppState, mut filter: Filter, limit: Option<u32>) -> 
 /// List rows of the audit, the newest first
 #[utoipa::path(get, path = "/v1/audit", tag = "audit", params(AuditQuery),
     responses((status = 200, body = AuditRows)))]
-async fn list(
-    State(state): State<Arc<AppState>>,
-    ApiQuery(query): ApiQuery<AuditQuery>,
-) -> ApiResult<Json<AuditRows>> {
+async fn list(State(state): State<Arc<AppState>>, ApiQuery(query): ApiQuery<AuditQuery>) -> ApiResult<Json<AuditRows>> {
     let limit = query.limit;
     let filter = query.filter()?;
     let _turn = state.limits.heavy().await?;
@@ -338,7 +335,8 @@ async fn check(State(state): State<Arc<AppState>>) -> ApiResult<Json<AuditReport
     blocking(move || {
         let reader = reader(&state)?;
         let report = verify(&reader, reader.key().as_deref(), &[]).map_err(problem_of)?;
-        let fault = |bad: loqa_audit::Bad| AuditFault { row: bad.seq, check: bad.check.as_str().to_owned(), why: bad.why };
+        let fault =
+            |bad: loqa_audit::Bad| AuditFault { row: bad.seq, check: bad.check.as_str().to_owned(), why: bad.why };
         Ok(Json(AuditReport {
             ok: report.bad.is_none(),
             bad: report.bad.map(fault),

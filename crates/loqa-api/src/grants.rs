@@ -175,7 +175,9 @@ async fn answer(
 ) -> ApiResult<StatusCode> {
     match state.hub.prompts().answer(&prompt, &answer) {
         Ok(()) => Ok(StatusCode::NO_CONTENT),
-        Err(NotTaken::NotOpen) => Err(Problem::not_found("this question is not open; `/v1/prompts` lists those that are")),
+        Err(NotTaken::NotOpen) => {
+            Err(Problem::not_found("this question is not open; `/v1/prompts` lists those that are"))
+        }
         Err(error @ NotTaken::NoAnswer) => Err(Problem::new(ErrorCode::BadRequest, error.to_string())),
     }
 }

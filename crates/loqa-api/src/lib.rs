@@ -11,6 +11,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on stops"))]
 
 pub mod audit;
+pub mod compat;
 pub mod events;
 pub mod extract;
 pub mod feed;
@@ -43,6 +44,7 @@ mod utterance;
 mod voices;
 pub mod wyoming;
 
+pub use compat::Compat;
 pub use problem::{ApiResult, Problem};
 pub use server::ApiServer;
 pub use state::{ApiOptions, AppState};

@@ -161,7 +161,10 @@ mod tests {
                 assert!(operation["summary"].as_str().is_some_and(|text| !text.is_empty()), "{name}");
                 assert!(operation["tags"].as_array().is_some_and(|tags| !tags.is_empty()), "{name}");
                 assert!(operation["responses"]["default"].is_object(), "{name}");
-                assert!(ids.insert(operation["operationId"].as_str().unwrap().to_owned()), "{name} has an id of its own");
+                assert!(
+                    ids.insert(operation["operationId"].as_str().unwrap().to_owned()),
+                    "{name} has an id of its own"
+                );
             }
         }
     }

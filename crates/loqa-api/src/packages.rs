@@ -266,10 +266,7 @@ async fn upload(
 /// See the permission sheet of a package that waits
 #[utoipa::path(get, path = "/v1/packages/{digest}", tag = "skills", params(("digest" = String, Path)),
     responses((status = 200, body = PackageSheet)))]
-async fn show(
-    State(state): State<Arc<AppState>>,
-    ApiPath(digest): ApiPath<String>,
-) -> ApiResult<Json<PackageSheet>> {
+async fn show(State(state): State<Arc<AppState>>, ApiPath(digest): ApiPath<String>) -> ApiResult<Json<PackageSheet>> {
     blocking(move || sheet_of(&state, &state.packages.read(&digest)?).map(Json)).await
 }
 

@@ -103,20 +103,14 @@ async fn list(
 /// Show one session
 #[utoipa::path(get, path = "/v1/sessions/{session}", tag = "sessions", params(("session" = SessionId, Path)),
     responses((status = 200, body = SessionRow)))]
-async fn one(
-    State(state): State<Arc<AppState>>,
-    ApiPath(session): ApiPath<SessionId>,
-) -> ApiResult<Json<SessionRow>> {
+async fn one(State(state): State<Arc<AppState>>, ApiPath(session): ApiPath<SessionId>) -> ApiResult<Json<SessionRow>> {
     blocking(move || state.hub.store().session(&session).map(Json).map_err(problem_of)).await
 }
 
 /// Delete a session with everything that was said in it
 #[utoipa::path(delete, path = "/v1/sessions/{session}", tag = "sessions", params(("session" = SessionId, Path)),
     responses((status = 200, body = Erased)))]
-async fn delete(
-    State(state): State<Arc<AppState>>,
-    ApiPath(session): ApiPath<SessionId>,
-) -> ApiResult<Json<Erased>> {
+async fn delete(State(state): State<Arc<AppState>>, ApiPath(session): ApiPath<SessionId>) -> ApiResult<Json<Erased>> {
     blocking(move || {
         let deleted = privacy::delete_session(state.hub.store(), state.hub.audit(), &session);
         deleted.map(Json).map_err(|error| match error.downcast::<StoreError>() {

@@ -440,10 +440,7 @@ async fn disable(State(state): State<Arc<AppState>>, ApiPath(name): ApiPath<Stri
 /// Return to the version before
 #[utoipa::path(post, path = "/v1/skills/{name}/rollback", tag = "skills", params(("name" = String, Path)),
     responses((status = 200, body = SkillDetail)))]
-async fn roll_back(
-    State(state): State<Arc<AppState>>,
-    ApiPath(name): ApiPath<String>,
-) -> ApiResult<Json<SkillDetail>> {
+async fn roll_back(State(state): State<Arc<AppState>>, ApiPath(name): ApiPath<String>) -> ApiResult<Json<SkillDetail>> {
     blocking(move || {
         must_be_installed(&state, &name)?;
         installed(&state).roll_back(&name, now_ms()).map_err(problem_of)?;
@@ -517,7 +514,10 @@ async fn try_out(
     let _turn = state.limits.heavy().await?;
     blocking(move || {
         let overview = Overview::of(&state)?;
-        let folder = match (overview.bundled.iter().find(|(manifest, _)| manifest.name == name), overview.index.skills.get(&name)) {
+        let folder = match (
+            overview.bundled.iter().find(|(manifest, _)| manifest.name == name),
+            overview.index.skills.get(&name),
+        ) {
             (Some((_, folder)), _) => folder.clone(),
             (None, Some(skill)) => installed(&state).folder(&name, &skill.current),
             (None, None) => return Err(no_skill()),

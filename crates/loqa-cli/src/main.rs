@@ -76,6 +76,11 @@ enum Command {
         /// `on`, `off` or `status`.
         action: command::store::Guest,
     },
+    /// The key of the OpenAI-compatible server.
+    Openai {
+        #[command(subcommand)]
+        action: command::openai::Action,
+    },
     /// Show the configuration.
     Config {
         #[command(subcommand)]
@@ -150,6 +155,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Sessions { action } => command::sessions::run(&session, action).await,
             Command::Store { action } => command::store::run(&session, action).await,
             Command::Guest { action } => command::store::guest(&session, action).await,
+            Command::Openai { action } => command::openai::run(&session, &action),
             Command::Config { action } => command::config::run(&session, &action),
             Command::Doctor => command::doctor::run(&session).await,
             Command::Eval(eval) => eval.run(session).await,

@@ -99,9 +99,8 @@ fn write(state: &AppState, filter: &Filter, format: ExportFormat, contents: bool
     };
     let end = pieces.clone();
     let mut counted = Counted { to: BufWriter::with_capacity(PIECE, PieceWriter(pieces)), lines: 0 };
-    let exported = reader(state).and_then(|reader| {
-        reader.export(filter, form, contents, &mut counted).map_err(problem_of)
-    });
+    let exported =
+        reader(state).and_then(|reader| reader.export(filter, form, contents, &mut counted).map_err(problem_of));
     let header = u64::from(form == Format::Csv);
     // What went out is noted also when the client left in the middle.
     let rows = counted.lines.saturating_sub(header);
