@@ -3,8 +3,7 @@
 
 use loqa_api::Compat;
 use loqa_api::openai::{KeyFile, OpenAiOptions, OpenAiServer};
-use loqa_hub::Hub;
-use loqa_hub::hub::TurnOptions;
+use loqa_hub::{Hub, TurnOptions};
 use loqa_protocol::audio::OUTPUT_SAMPLE_RATE;
 use loqa_tests::mutate::Random;
 use loqa_tests::python::run_script;

@@ -3,8 +3,7 @@
 
 use loqa_api::wyoming::codec::{self, Event};
 use loqa_api::wyoming::{WyomingOptions, WyomingServer};
-use loqa_hub::Hub;
-use loqa_hub::hub::TurnOptions;
+use loqa_hub::{Hub, TurnOptions};
 use loqa_protocol::audio::pcm_to_bytes;
 use loqa_tests::mutate::Random;
 use loqa_tests::python::run_script;

@@ -46,7 +46,7 @@ enum Command {
     Serve(command::serve::Serve),
     /// Show the engines of the running hub.
     Nodes,
-    /// Show and check the models of the catalog.
+    /// Show, fetch, check and choose models.
     Models {
         #[command(subcommand)]
         action: command::models::Action,
@@ -149,7 +149,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Ask(ask) => ask.run(session).await,
             Command::Serve(serve) => serve.run(session).await,
             Command::Nodes => command::nodes::run(&session).await,
-            Command::Models { action } => command::models::run(&session, &action),
+            Command::Models { action } => command::models::run(&session, action).await,
             Command::Skill { action } => command::skill::run(&session, action).await,
             Command::Audit { action } => command::audit::run(&session, action).await,
             Command::Sessions { action } => command::sessions::run(&session, action).await,

@@ -6,6 +6,7 @@ mod background;
 mod clients;
 mod programs;
 mod settings;
+mod swap;
 
 use crate::audit;
 use crate::config::Config;
@@ -34,9 +35,9 @@ use loqa_skills::Taint;
 use loqa_store::Store;
 pub use settings::{Applies, SettingError, applies};
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
-use tokio::sync::{Mutex, Notify, mpsc, oneshot};
+use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
 
 /// Makes an output for each announcement; `None` means that announcements are only recorded.
 pub type SinkFactory = Arc<dyn Fn() -> AudioSink + Send + Sync>;
@@ -44,7 +45,6 @@ pub type SinkFactory = Arc<dyn Fn() -> AudioSink + Send + Sync>;
 /// A running hub.
 pub struct Hub {
     inner: Arc<Inner>,
-    engines: Vec<Supervised>,
     natives: NativeSkills,
     server: Arc<BusServer>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
@@ -57,7 +57,16 @@ struct Inner {
     context: TurnContext,
     sessions: Mutex<HashMap<SessionId, Arc<Mutex<Session>>>>,
     timers_changed: Arc<Notify>,
-    capabilities: Vec<String>,
+    /// In the order of the configuration; language models best first.
+    engines: std::sync::Mutex<Vec<Supervised>>,
+    /// Held while a model is put to use.
+    swapping: Mutex<()>,
+    /// Engines that end their work because others took their places.
+    leaving: std::sync::Mutex<Vec<tokio::task::JoinHandle<()>>>,
+    stopping: watch::Sender<bool>,
+    /// The hub's, which it ends.
+    server: Weak<BusServer>,
+    effects: Arc<HubEffects>,
     announcements: mpsc::Sender<String>,
     audit: Arc<Audit>,
     privacy: Arc<Privacy>,
@@ -188,7 +197,6 @@ impl Hub {
         registry.clone().serve(bus.clone()).await.context("serve the registry")?;
 
         let specs = engine_specs.await.context("check the models")??;
-        let capabilities = specs.iter().map(|spec| spec.capability.clone()).collect::<Vec<_>>();
         let tuning = Tuning::of(config, &specs);
         let engines: Vec<Supervised> = specs
             .into_iter()
@@ -230,7 +238,12 @@ impl Hub {
             context,
             sessions: Mutex::default(),
             timers_changed: Arc::default(),
-            capabilities,
+            engines: std::sync::Mutex::new(engines),
+            swapping: Mutex::default(),
+            leaving: std::sync::Mutex::default(),
+            stopping: watch::channel(false).0,
+            server: Arc::downgrade(&server),
+            effects: Arc::clone(&effects),
             announcements,
             audit: audit.clone(),
             privacy: Arc::clone(&privacy),
@@ -254,7 +267,7 @@ impl Hub {
             tokio::spawn(skills::serve(shelf, bus.clone())),
             tokio::spawn(audit::prune(audit, config.integer("audit.keep_days"))),
         ];
-        Ok(Self { inner, engines, natives, server, tasks, file: std::sync::Mutex::new(file), lock })
+        Ok(Self { inner, natives, server, tasks, file: std::sync::Mutex::new(file), lock })
     }
 
     /// Waits until every configured engine offers its capability; returns those that
@@ -262,8 +275,12 @@ impl Hub {
     pub async fn wait_ready(&self, limit: Duration) -> Vec<(String, String)> {
         let end = Instant::now() + limit;
         let mut missing = Vec::new();
-        for engine in &self.engines {
-            let mut state = engine.state();
+        let engines: Vec<_> = {
+            let engines = self.inner.engines.lock().unwrap_or_else(PoisonError::into_inner);
+            engines.iter().map(|engine| (engine.spec.capability.clone(), engine.state())).collect()
+        };
+        for (capability, state_of) in engines {
+            let mut state = state_of.clone();
             let broken = async {
                 match state.wait_for(|state| matches!(state, EngineState::Broken { .. })).await {
                     Ok(state) => match &*state {
@@ -276,11 +293,10 @@ impl Hub {
                     Err(_) => "supervision ended".to_owned(),
                 }
             };
-            let capability = &engine.spec.capability;
             let reason = tokio::select! {
-                ready = self.inner.context.reach.registry.wait_for(capability, end.saturating_duration_since(Instant::now())) => {
+                ready = self.inner.context.reach.registry.wait_for(&capability, end.saturating_duration_since(Instant::now())) => {
                     if ready { continue }
-                    match &*engine.state().borrow() {
+                    match &*state_of.borrow() {
                         EngineState::Backoff { reason, .. } => reason.clone(),
                         EngineState::Starting
                         | EngineState::Running { .. }
@@ -290,7 +306,7 @@ impl Hub {
                 }
                 reason = broken => reason,
             };
-            missing.push((capability.clone(), reason));
+            missing.push((capability, reason));
         }
         missing
     }
@@ -342,10 +358,11 @@ impl Hub {
         self.inner.context.reach.registry.list(Instant::now())
     }
 
-    /// Capabilities that are configured, in the order of the engines.
+    /// Capabilities that are in use, in the order of the engines.
     #[must_use]
-    pub fn capabilities(&self) -> &[String] {
-        &self.inner.capabilities
+    pub fn capabilities(&self) -> Vec<String> {
+        let engines = self.inner.engines.lock().unwrap_or_else(PoisonError::into_inner);
+        engines.iter().map(|engine| engine.spec.capability.clone()).collect()
     }
 
     /// Process id of nats-server.
@@ -357,7 +374,8 @@ impl Hub {
     /// Process ids of the engines by capability.
     #[must_use]
     pub fn engine_pids(&self) -> Vec<(String, u32)> {
-        self.engines.iter().filter_map(|engine| engine.pid().map(|pid| (engine.spec.capability.clone(), pid))).collect()
+        let engines = self.inner.engines.lock().unwrap_or_else(PoisonError::into_inner);
+        engines.iter().filter_map(|engine| engine.pid().map(|pid| (engine.spec.capability.clone(), pid))).collect()
     }
 
     /// The questions to the person that are open, for a window and for tests.
@@ -447,9 +465,15 @@ impl Hub {
             task.abort();
         }
         self.inner.context.recorder.flush().await;
+        self.inner.stopping.send_replace(true);
+        let leaving = std::mem::take(&mut *self.inner.leaving.lock().unwrap_or_else(PoisonError::into_inner));
+        for task in leaving {
+            let _ended = task.await;
+        }
+        let engines = std::mem::take(&mut *self.inner.engines.lock().unwrap_or_else(PoisonError::into_inner));
         let mut stopping = tokio::task::JoinSet::new();
         stopping.spawn(self.natives.stop());
-        for engine in self.engines {
+        for engine in engines {
             stopping.spawn(engine.stop());
         }
         while stopping.join_next().await.is_some() {}
