@@ -12,7 +12,9 @@ pub mod models;
 pub mod nodes;
 pub mod openai;
 pub mod serve;
+pub mod sessions;
 pub mod skill;
+pub mod store;
 
 use loqa_protocol::client::TurnReport;
 use std::process::ExitCode;
