@@ -3,6 +3,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
+mod api;
 mod audit;
 mod bad_input;
 mod crashes;
@@ -16,7 +17,7 @@ mod permissions;
 mod remote_model;
 mod traces;
 mod turns;
-mod wyoming;
 #[path = "../../crates/loqa-hub/tests/consent/wat_skill.rs"]
 #[expect(dead_code, reason = "another test uses the rest")]
 mod wat_skill;
+mod wyoming;

@@ -3,7 +3,7 @@
 
 use loqa_api::Compat;
 use loqa_api::openai::{KeyFile, OpenAiOptions, OpenAiServer};
-use loqa_hub::Hub;
+use loqa_hub::{Hub, TurnOptions};
 use loqa_protocol::audio::OUTPUT_SAMPLE_RATE;
 use loqa_tests::mutate::Random;
 use loqa_tests::python::run_script;
@@ -188,7 +188,8 @@ async fn a_chat_works_on_the_same_hub_as_the_persons_own_turns() {
     let body = json!({"model": "loqa", "messages": [{"role": "user", "content": "set a tea timer for three minutes"}]});
     let answer: Value = served.post_json("/chat/completions", body).await.json().await.unwrap();
     assert_eq!(answer["loqa"]["tool"]["name"], "timer.start");
-    let report = served.hub.ask(None, "list my timers".to_owned(), false).await.report().await.unwrap();
+    let report =
+        served.hub.ask(TurnOptions::default(), "list my timers".to_owned(), false).await.report().await.unwrap();
     assert!(report.reply.contains("tea"), "{}", report.reply);
     served.stop().await;
 }

@@ -1,5 +1,6 @@
 //! One module per command.
 
+pub mod api;
 pub mod ask;
 pub mod audit;
 pub mod bench;
@@ -11,7 +12,9 @@ pub mod models;
 pub mod nodes;
 pub mod openai;
 pub mod serve;
+pub mod sessions;
 pub mod skill;
+pub mod store;
 
 use loqa_protocol::client::TurnReport;
 use std::process::ExitCode;

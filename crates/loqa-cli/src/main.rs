@@ -44,6 +44,11 @@ enum Command {
     Ask(command::ask::Ask),
     /// Run the hub until it is interrupted.
     Serve(command::serve::Serve),
+    /// Where the HTTP API of the running hub is.
+    Api {
+        #[command(subcommand)]
+        action: command::api::Action,
+    },
     /// Show the engines of the running hub.
     Nodes,
     /// Show, fetch, check and choose models.
@@ -60,6 +65,21 @@ enum Command {
     Audit {
         #[command(subcommand)]
         action: command::audit::Action,
+    },
+    /// Show, search, export and delete what was said and answered.
+    Sessions {
+        #[command(subcommand)]
+        action: command::sessions::Action,
+    },
+    /// Check, back up, restore and wipe the file in which sessions are kept.
+    Store {
+        #[command(subcommand)]
+        action: command::store::Action,
+    },
+    /// Keep nothing while somebody else speaks.
+    Guest {
+        /// `on`, `off` or `status`.
+        action: command::store::Guest,
     },
     /// The key of the OpenAI-compatible server.
     Openai {
@@ -133,10 +153,14 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Demo(demo) => demo.run(session).await,
             Command::Ask(ask) => ask.run(session).await,
             Command::Serve(serve) => serve.run(session).await,
+            Command::Api { action } => command::api::run(&session, &action),
             Command::Nodes => command::nodes::run(&session).await,
             Command::Models { action } => command::models::run(&session, action).await,
             Command::Skill { action } => command::skill::run(&session, action).await,
             Command::Audit { action } => command::audit::run(&session, action).await,
+            Command::Sessions { action } => command::sessions::run(&session, action).await,
+            Command::Store { action } => command::store::run(&session, action).await,
+            Command::Guest { action } => command::store::guest(&session, action).await,
             Command::Openai { action } => command::openai::run(&session, &action),
             Command::Config { action } => command::config::run(&session, &action),
             Command::Doctor => command::doctor::run(&session).await,

@@ -100,6 +100,12 @@ pub struct TurnOptions {
     pub keep_audio: Option<bool>,
 }
 
+impl From<Option<SessionId>> for TurnOptions {
+    fn from(session: Option<SessionId>) -> Self {
+        Self { session, ..Self::default() }
+    }
+}
+
 /// A turn that runs by itself.
 pub struct RunningTurn {
     /// Its id.
@@ -472,7 +478,6 @@ impl Hub {
             audit::session_ended(&*self.inner.audit, session, "hub_stopped");
         }
         let store = self.inner.privacy.store().clone();
-        // What was kept for a session only goes with it.
         if let Err(e) = tokio::task::spawn_blocking(move || store.close()).await {
             tracing::error!(error = %e, "the event store ended badly");
         }

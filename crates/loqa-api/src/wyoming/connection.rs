@@ -224,9 +224,10 @@ impl Connection {
         if clauses.is_empty() {
             return Err(Failure::new(Hop::Tts, ErrorCode::BadRequest, "there is nothing to pronounce").into());
         }
-        self.write(&audio_start()).await?;
-        self.speak(clauses, voice).await?;
-        self.write(&Event::new("audio-stop", json!({"timestamp": null}))).await
+        if self.speak(clauses, voice, false).await? {
+            return self.write(&Event::new("audio-stop", json!({"timestamp": null}))).await;
+        }
+        Err(Failure::new(Hop::Tts, ErrorCode::EngineFault, "the voice made no sound").into())
     }
 
     async fn speak_more(&mut self, text: &str) -> Result<(), Fault> {
@@ -259,28 +260,31 @@ impl Connection {
         if clauses.is_empty() {
             return Ok(());
         }
-        let voice = speaking.voice.clone();
-        if !std::mem::replace(&mut speaking.has_begun, true) {
-            self.write(&audio_start()).await?;
+        let (voice, has_begun) = (speaking.voice.clone(), speaking.has_begun);
+        let spoken = self.speak(clauses, voice, has_begun).await;
+        match (&spoken, &mut self.speaking) {
+            (Ok(has_begun), Some(speaking)) => speaking.has_begun = *has_begun,
+            (Ok(_), None) | (Err(_), _) => self.speaking = None,
         }
-        let spoken = self.speak(clauses, voice).await;
-        if spoken.is_err() {
-            self.speaking = None;
-        }
-        spoken
+        spoken.map(|_| ())
     }
 
-    async fn speak(&mut self, clauses: Vec<String>, voice: Option<String>) -> Result<(), Fault> {
+    /// Sends the sound of these clauses, and what goes before the first sound of all; says
+    /// whether there was any.
+    async fn speak(&mut self, clauses: Vec<String>, voice: Option<String>, mut has_begun: bool) -> Result<bool, Fault> {
         let speed = self.hub.config().number("tts.speed") as f32;
         let mut speech = self.hub.speech(clauses, voice.as_deref(), speed)?;
         loop {
             match speech.next().await? {
                 SpeechPiece::Sound(samples) if !samples.is_empty() => {
+                    if !std::mem::replace(&mut has_begun, true) {
+                        self.write(&audio_start()).await?;
+                    }
                     let format = json!({"rate": OUTPUT_SAMPLE_RATE, "width": 2, "channels": 1, "timestamp": null});
                     self.write(&Event::new("audio-chunk", format).with_payload(pcm_to_bytes(&samples))).await?;
                 }
                 SpeechPiece::Sound(_) | SpeechPiece::ClauseDone(_) => {}
-                SpeechPiece::End => return Ok(()),
+                SpeechPiece::End => return Ok(has_begun),
             }
         }
     }

@@ -4,9 +4,9 @@ use super::{nodes, print_turn, turn_code, turn_json};
 use crate::Session;
 use anyhow::{Context as _, bail};
 use clap::Args;
-use loqa_hub::Hub;
 use loqa_hub::session::driver::TurnInput;
 use loqa_hub::sink::AudioSink;
+use loqa_hub::{Hub, TurnOptions};
 use loqa_protocol::client::{AskReply, AskRequest, TurnReport};
 use loqa_protocol::{SessionId, subject};
 use std::process::ExitCode;
@@ -41,7 +41,7 @@ impl Ask {
                     AskReply::Refused { failure } => bail!("the hub refused: {failure}"),
                 }
             }
-            None => ask_own_hub(&session, text).await?,
+            None => ask_own_hub(&session, text, self.guest).await?,
         };
         if session.json {
             println!("{}", turn_json(&report, None));
@@ -52,7 +52,7 @@ impl Ask {
     }
 }
 
-async fn ask_own_hub(session: &Session, text: String) -> anyhow::Result<TurnReport> {
+async fn ask_own_hub(session: &Session, text: String, guest: bool) -> anyhow::Result<TurnReport> {
     let mut config = session.config.clone();
     // A typed turn needs neither ears nor a voice.
     config.set("stt.enabled", "false")?;
@@ -62,7 +62,8 @@ async fn ask_own_hub(session: &Session, text: String) -> anyhow::Result<TurnRepo
         eprintln!("loqa: {capability} is not available: {reason}");
     }
     let (sink, _recording) = AudioSink::memory();
-    let turn = hub.begin(None, TurnInput::Text(text), sink).await;
+    let options = TurnOptions { guest, ..TurnOptions::default() };
+    let turn = hub.begin_with(options, TurnInput::Text(text), sink).await;
     let report = turn.report().await;
     hub.stop().await;
     report
