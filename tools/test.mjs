@@ -4,7 +4,9 @@
 
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { provideBrowser } from "./setup/browser.mjs";
 import { CARGO_DENY, provideCargoDeny } from "./setup/cargo-deny.mjs";
+import { provideNodePackages } from "./setup/node-packages.mjs";
 import { prepare } from "./setup/prepare.mjs";
 import { ROOT } from "./setup/paths.mjs";
 import { providePython } from "./setup/python.mjs";
@@ -31,6 +33,8 @@ const CHECKS = [
   ["tests", "cargo", ["test", "--locked", "--workspace", "--no-fail-fast"]],
   ["clippy of the skills", "cargo", ["clippy", "--locked", "--workspace", "--all-targets", ...SKILLS, ...STRICT]],
   ["tests of the skills", "cargo", ["test", "--locked", "--workspace", ...SKILLS]],
+  ["ui", "npm", ["run", "--silent", "ui:all"]],
+  ["ui end to end", "npm", ["run", "--silent", "ui:e2e"]],
 ];
 
 /** Node 20 takes files only, not a folder or a pattern. */
@@ -55,7 +59,12 @@ async function main(words) {
   const sound = runsTests ? await provideVirtualSound(env) : true;
   const python = runsTests ? await providePython(env) : null;
   if (python) env.LOQA_TEST_PYTHON = python;
-  results.push({ name: "set-up", ok: env !== null && tools && sound && (python !== null || !runsTests), seconds: secondsSince(started) });
+  const window = env && wanted.some(([name]) => name.startsWith("ui")) ? await provideNodePackages(env) : true;
+  const runsBrowser = env && wanted.some(([name]) => name === "ui end to end");
+  const browser = runsBrowser ? await provideBrowser(env) : null;
+  if (browser) env.LOQA_TEST_CHROMIUM = browser;
+  const forTests = sound && (python !== null || !runsTests) && window && (browser !== null || !runsBrowser);
+  results.push({ name: "set-up", ok: env !== null && tools && forTests, seconds: secondsSince(started) });
   for (const [name, program, args] of env ? wanted : []) {
     process.stdout.write(`\n== ${name}: ${[program === process.execPath ? "node" : program, ...args].join(" ")}\n`);
     const begin = Date.now();

@@ -134,7 +134,9 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   if (process.argv.includes("--check")) {
     const there = await readFile(TO, "utf8");
     if (there !== text) {
-      process.stderr.write("error: ui/src/backend/generated.ts is not what docs/openapi.json says; run `npm run ui:client`\n");
+      process.stderr.write(
+        "error: ui/src/backend/generated.ts is not what docs/openapi.json says; run `npm run ui:client`\n",
+      );
       process.exitCode = 1;
     }
   } else {

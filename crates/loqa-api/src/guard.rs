@@ -9,6 +9,7 @@ use crate::limits::{LONG_REQUEST_TIME, REQUEST_TIME};
 use crate::login;
 use crate::problem::Problem;
 use crate::state::AppState;
+use crate::window;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
@@ -138,6 +139,11 @@ and web pages only when they come from there";
 
 /// Paths that hold nothing of the user's.
 const PUBLIC: &[&str] = &["/health", "/", "/page/app.js", "/page/style.css", "/openapi.json", login::PATH];
+/// Whether a path holds nothing of the user's: those above, and the files of the window.
+fn is_public(path: &str) -> bool {
+    PUBLIC.contains(&path) || window::is_ours(path)
+}
+
 /// Paths that answer however busy the hub is.
 const UNLIMITED: &[&str] = &["/health"];
 
@@ -147,7 +153,7 @@ pub async fn guard(State(state): State<Arc<AppState>>, request: Request, next: N
     if let Some(reason) = state.border.refusal(request.uri(), request.headers()) {
         return refuse(&state, reason, Problem::new(ErrorCode::Forbidden, FOREIGN));
     }
-    if state.border.checks.has(Check::Token) && !PUBLIC.contains(&path) {
+    if state.border.checks.has(Check::Token) && !is_public(path) {
         let headers = request.headers();
         let reason = match bearer(headers) {
             Some(token) if state.token.is(token) => None,

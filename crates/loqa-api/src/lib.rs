@@ -44,6 +44,7 @@ pub mod token;
 pub mod turns;
 mod utterance;
 mod voices;
+mod window;
 pub mod wyoming;
 
 pub use compat::Compat;

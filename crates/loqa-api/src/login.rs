@@ -38,7 +38,7 @@ const MAX_KEPT: usize = 16;
 #[derive(Debug, Default)]
 pub struct Logins {
     kept: Mutex<Kept>,
-    enabled: bool,
+    pub(crate) enabled: bool,
 }
 
 #[derive(Debug, Default)]
@@ -65,7 +65,7 @@ impl Logins {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn make_code(&self, now: Instant) -> String {
+    pub(crate) fn make_code(&self, now: Instant) -> String {
         let (code, text) = Token::generate();
         let mut kept = self.lock();
         kept.codes.retain(|(_, until)| *until > now);

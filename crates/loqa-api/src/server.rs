@@ -12,6 +12,7 @@ use crate::packages::Packages;
 use crate::problem::Problem;
 use crate::state::{ApiOptions, AppState};
 use crate::token::{self, Token};
+use crate::window;
 use anyhow::Context as _;
 use axum::Router;
 use axum::response::{IntoResponse as _, Response};
@@ -97,6 +98,14 @@ impl ApiServer {
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address())
+    }
+
+    /// Address of the window with a fresh code that logs a browser in; `None` while `api.ui`
+    /// is off. The code works once, within a minute.
+    #[must_use]
+    pub fn login_url(&self) -> Option<String> {
+        let logins = &self.state.logins;
+        logins.enabled.then(|| format!("{}{}#/login/{}", self.url(), window::ROOT, logins.make_code(Instant::now())))
     }
 
     /// File that holds the token.

@@ -104,6 +104,15 @@ impl Paths {
         candidates.iter().find(|path| path.exists()).or(candidates.first()).cloned().unwrap_or_default()
     }
 
+    /// Folder of the window's files: beside this program, or as the source tree builds them.
+    #[must_use]
+    pub fn window(&self) -> PathBuf {
+        let installed = [self.programs.join("resources"), PathBuf::from("/usr/lib/Loqa")];
+        let mut candidates: Vec<PathBuf> = installed.iter().map(|folder| folder.join("ui")).collect();
+        candidates.extend(source_tree().map(|tree| tree.join("ui").join("dist")));
+        candidates.iter().find(|path| path.exists()).or(candidates.last()).cloned().unwrap_or_default()
+    }
+
     /// An engine program by name.
     #[must_use]
     pub fn program(&self, name: &str) -> PathBuf {

@@ -9,13 +9,21 @@ export interface Pages<T> {
 export const NONE: Pages<never> = { items: [], next: null };
 
 /** With one more page; a row that moved while paging is not there twice. */
-export function withPage<T>(pages: Pages<T>, more: { items: T[]; next?: string | null }, key: (item: T) => string): Pages<T> {
+export function withPage<T>(
+  pages: Pages<T>,
+  more: { items: T[]; next?: string | null },
+  key: (item: T) => string,
+): Pages<T> {
   const known = new Set(pages.items.map(key));
   return { items: [...pages.items, ...more.items.filter((item) => !known.has(key(item)))], next: more.next ?? null };
 }
 
 /** The newest page on top of what was loaded: what is new comes first, what is known stays. */
-export function withNewest<T>(pages: Pages<T>, newest: { items: T[]; next?: string | null }, key: (item: T) => string): Pages<T> {
+export function withNewest<T>(
+  pages: Pages<T>,
+  newest: { items: T[]; next?: string | null },
+  key: (item: T) => string,
+): Pages<T> {
   if (pages.items.length <= newest.items.length) return { items: newest.items, next: newest.next ?? null };
   const fresh = new Set(newest.items.map(key));
   return { items: [...newest.items, ...pages.items.filter((item) => !fresh.has(key(item)))], next: pages.next };

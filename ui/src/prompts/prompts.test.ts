@@ -43,6 +43,12 @@ it("a question that is too old is not asked any more", () => {
 });
 
 it("no comes first and a lasting yes last, and no is always there", () => {
-  expect(ordered(["always", "once", "session", "deny", "never"])).toEqual(["deny", "never", "once", "session", "always"]);
+  expect(ordered(["always", "once", "session", "deny", "never"])).toEqual([
+    "deny",
+    "never",
+    "once",
+    "session",
+    "always",
+  ]);
   expect(ordered(["once"])).toEqual(["deny", "once"]);
 });

@@ -43,10 +43,22 @@ export function timeline(events: EventRow[]): Step[] {
         break;
       case "tool_called":
         calledAt = atMs;
-        steps.push({ kind: "tool", atMs, tool: event.call.name, skill: skillOf(event.call.name), values: values(event.call.arguments) });
+        steps.push({
+          kind: "tool",
+          atMs,
+          tool: event.call.name,
+          skill: skillOf(event.call.name),
+          values: values(event.call.arguments),
+        });
         break;
       case "tool_returned":
-        steps.push({ kind: "tool_said", atMs, tool: event.name, say: event.say, tookMs: calledAt === null ? null : atMs - calledAt });
+        steps.push({
+          kind: "tool_said",
+          atMs,
+          tool: event.name,
+          say: event.say,
+          tookMs: calledAt === null ? null : atMs - calledAt,
+        });
         break;
       case "tool_denied":
         steps.push({ kind: "denied", atMs, tool: event.name, failure: event.failure });

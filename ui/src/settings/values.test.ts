@@ -19,7 +19,14 @@ it("values read as people write them", () => {
 });
 
 it("settings stand by their sections and can be found by name and meaning", () => {
-  const setting = (key: string, meaning: string): Setting => ({ key, meaning, value: 1, origin: "", allowed: "", applies: "now" });
+  const setting = (key: string, meaning: string): Setting => ({
+    key,
+    meaning,
+    value: 1,
+    origin: "",
+    allowed: "",
+    applies: "now",
+  });
   const all = [setting("api.port", "TCP port"), setting("api.ui", "the page"), setting("stt.model", "which model")];
   expect(sections(all, "").map(([name, some]) => [name, some.length])).toEqual([
     ["api", 2],

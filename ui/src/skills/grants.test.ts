@@ -41,7 +41,12 @@ it("a scope can only be made narrower", () => {
 
 it("only what is narrower is asked for", () => {
   const chosen = limits({ max: 20, hosts: ["a", "b"] }, { max: 5 });
-  expect(newGrant("s", "p", "always", chosen)).toEqual({ skill: "s", permission: "p", lifetime: "always", scope: { max: 5 } });
+  expect(newGrant("s", "p", "always", chosen)).toEqual({
+    skill: "s",
+    permission: "p",
+    lifetime: "always",
+    scope: { max: 5 },
+  });
 });
 
 it("a scope reads as one line", () => {

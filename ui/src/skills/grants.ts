@@ -54,6 +54,9 @@ export function newGrant(skill: string, permission: string, lifetime: GrantLifet
 /** A scope in one line. */
 export function scopeWords(scope: Record<string, unknown>): string {
   return Object.entries(scope)
-    .map(([key, value]) => `${key}: ${Array.isArray(value) ? value.join(", ") : typeof value === "string" ? value : JSON.stringify(value)}`)
+    .map(
+      ([key, value]) =>
+        `${key}: ${Array.isArray(value) ? value.join(", ") : typeof value === "string" ? value : JSON.stringify(value)}`,
+    )
     .join(" · ");
 }

@@ -21,7 +21,18 @@ function entries(catalogue: object, path = ""): Entry[] {
 }
 
 /** Texts that are the same in both languages, on purpose. */
-const SAME = new Set(["app.name", "login.command", "common.name", "talk.loqa", "audit.text", "audit.filters", "skills.version", "about.version", "latency.parts.bus", "sessions.hop.hub"]);
+const SAME = new Set([
+  "app.name",
+  "login.command",
+  "common.name",
+  "talk.loqa",
+  "audit.text",
+  "audit.filters",
+  "skills.version",
+  "about.version",
+  "latency.parts.bus",
+  "sessions.hop.hub",
+]);
 
 describe("the German catalogue", () => {
   const [english, german] = [new Map(entries(en)), new Map(entries(de))];
@@ -32,7 +43,9 @@ describe("the German catalogue", () => {
   });
 
   it("is German", () => {
-    const words = [...english].filter(([key, value]) => /[a-z]{4,}.* .*[a-z]{4,}/i.test(value) && !SAME.has(key) && !key.includes("examples"));
+    const words = [...english].filter(
+      ([key, value]) => /[a-z]{4,}.* .*[a-z]{4,}/i.test(value) && !SAME.has(key) && !key.includes("examples"),
+    );
     const same = words.filter(([key, value]) => german.get(key) === value).map(([key]) => key);
     expect(same).toEqual([]);
     expect(words.length).toBeGreaterThan(150);
@@ -86,7 +99,11 @@ describe("no text stands outside of the catalogue", () => {
 
 it("figures are written as people write them", () => {
   const [english, german] = [createFormat("en"), createFormat("de")];
-  expect([english.ms(3.14159), english.ms(1234.5), english.bytes(2_600_000_000)]).toEqual(["3.1 ms", "1,235 ms", "2.6 GB"]);
+  expect([english.ms(3.14159), english.ms(1234.5), english.bytes(2_600_000_000)]).toEqual([
+    "3.1 ms",
+    "1,235 ms",
+    "2.6 GB",
+  ]);
   expect([german.ms(3.14159), german.bytes(264_000_000)]).toEqual(["3,1 ms", "264 MB"]);
   expect(english.ago(0, 90_000)).toBe("1 minute ago");
   expect(german.ago(0, 86_400_000)).toBe("gestern");

@@ -3,7 +3,8 @@
 import type { Catalogue } from "./en";
 
 const plural = new Intl.PluralRules("de");
-const count = (n: number, one: string, other: string) => `${n.toLocaleString("de")} ${plural.select(n) === "one" ? one : other}`;
+const count = (n: number, one: string, other: string) =>
+  `${n.toLocaleString("de")} ${plural.select(n) === "one" ? one : other}`;
 
 export const de: Catalogue = {
   language: "Deutsch",
@@ -120,7 +121,7 @@ export const de: Catalogue = {
   login: {
     title: "Bei diesem Loqa anmelden",
     why: "Nur wer diesen Rechner benutzen darf, darf Loqa öffnen. Ein Code, der nur einmal gilt, weist das nach.",
-    how: "Starte diesen Befehl; er öffnet diese Seite mit einem frischen Code:",
+    how: "Starte Loqa mit diesem Befehl und öffne die Adresse, die er ausgibt:",
     command: "loqa serve --ui",
     code: "Oder füge den Code hier ein",
     submit: "Anmelden",
@@ -169,7 +170,8 @@ export const de: Catalogue = {
     latency: (ms) => `${ms} bis zum ersten Ton`,
     openTurn: "In Gespräche zeigen",
     emptyTitle: "Sag etwas",
-    empty: "Alles wird auf diesem Rechner ausgerechnet. Nichts, was du sagst, verlässt ihn, außer eine Fähigkeit, der du es erlaubt hast, sendet es.",
+    empty:
+      "Alles wird auf diesem Rechner ausgerechnet. Nichts, was du sagst, verlässt ihn, außer eine Fähigkeit, der du es erlaubt hast, sendet es.",
     examples: ["Set a timer for five minutes", "What time is it?", "Remind me to stretch in 20 minutes"],
     examplesTitle: "Zum Beispiel",
     microphone: {
@@ -196,7 +198,8 @@ export const de: Catalogue = {
     recording: "Aufnahme aufbewahrt",
     delete: "Löschen",
     deleteTitle: "Dieses Gespräch löschen?",
-    deleteText: (n) => `${count(n, "Beitrag", "Beiträge")} mit allem, was gesagt wurde, sind dann weg. Das Protokoll behält, dass es geschah, nicht, was gesagt wurde.`,
+    deleteText: (n) =>
+      `${count(n, "Beitrag", "Beiträge")} mit allem, was gesagt wurde, sind dann weg. Das Protokoll behält, dass es geschah, nicht, was gesagt wurde.`,
     deleted: "Das Gespräch wurde gelöscht.",
     exported: "Das Gespräch wurde ausgegeben.",
     details: "Was geschah",
@@ -206,10 +209,20 @@ export const de: Catalogue = {
     heardNothing: "Es war nichts zu hören",
     latencyBar: "Wohin die Zeit ging",
     toFirstSound: (ms) => `${ms} vom Ende des Sprechens bis zum ersten Ton`,
-    class: { intent: "nach Regel", reflex: "vom kleinen Modell", llm: "vom Sprachmodell", cached: "aus dem Vorrat", none: "ohne Antwort" },
+    class: {
+      intent: "nach Regel",
+      reflex: "vom kleinen Modell",
+      llm: "vom Sprachmodell",
+      cached: "aus dem Vorrat",
+      none: "ohne Antwort",
+    },
     source: { push_to_talk: "gesprochen", hands_free: "gesprochen, ohne Taste", text: "getippt" },
     step: {
-      started: { push_to_talk: "Die Taste wurde gedrückt", hands_free: "Loqa begann zuzuhören", text: "Ein Text kam herein" },
+      started: {
+        push_to_talk: "Die Taste wurde gedrückt",
+        hands_free: "Loqa begann zuzuhören",
+        text: "Ein Text kam herein",
+      },
       spoke: (seconds) => `${seconds} gesprochen`,
       heard: "Verstanden",
       confidence: (percent) => `zu ${percent} sicher`,
@@ -224,9 +237,22 @@ export const de: Catalogue = {
       sound: "Erster Ton",
       fallback: (hop) => `${hop} scheiterte, ein anderer Weg wurde genommen`,
       failed: (hop) => `Gescheitert: ${hop}`,
-      ended: { completed: "Der Beitrag endete", cancelled: "Der Beitrag wurde abgebrochen", failed: "Der Beitrag endete ohne Antwort" },
+      ended: {
+        completed: "Der Beitrag endete",
+        cancelled: "Der Beitrag wurde abgebrochen",
+        failed: "Der Beitrag endete ohne Antwort",
+      },
     },
-    hop: { input: "die Eingabe", stt: "die Spracherkennung", plan: "die Planung", llm: "das Sprachmodell", skill: "die Fähigkeit", tts: "die Sprachausgabe", output: "die Ausgabe", hub: "Loqa selbst" },
+    hop: {
+      input: "die Eingabe",
+      stt: "die Spracherkennung",
+      plan: "die Planung",
+      llm: "das Sprachmodell",
+      skill: "die Fähigkeit",
+      tts: "die Sprachausgabe",
+      output: "die Ausgabe",
+      hub: "Loqa selbst",
+    },
   },
   skills: {
     title: "Fähigkeiten",
@@ -251,7 +277,12 @@ export const de: Catalogue = {
     lastingNo: "Niemals",
     allow: (sentence) => `Erlauben: ${sentence}`,
     lifetime: "Wie lange",
-    lifetimes: { once: "einmal", session: "für das Gespräch", always: "bis ich es ausschalte", never: "niemals, nicht mehr fragen" },
+    lifetimes: {
+      once: "einmal",
+      session: "für das Gespräch",
+      always: "bis ich es ausschalte",
+      never: "niemals, nicht mehr fragen",
+    },
     since: (when) => `seit ${when}`,
     usedLast: (when) => `zuletzt benutzt ${when}`,
     scope: "Wie weit",
@@ -277,7 +308,8 @@ export const de: Catalogue = {
     outside: "geht nach außen",
     remove: "Entfernen",
     removeTitle: (name) => `${name} entfernen?`,
-    removeText: "Ihre Dateien, was sie aufbewahrt hat und ihre Erlaubnisse sind dann weg. Das Protokoll behält, was sie tat.",
+    removeText:
+      "Ihre Dateien, was sie aufbewahrt hat und ihre Erlaubnisse sind dann weg. Das Protokoll behält, was sie tat.",
     removed: "Die Fähigkeit wurde entfernt.",
     rollback: (version) => `Zurück zu Version ${version}`,
     staged: (version) => `Version ${version} wartet auf deine Antwort`,
@@ -303,8 +335,18 @@ export const de: Catalogue = {
     reason: "Der Autor sagt, warum",
     scope: "Ein dauerhaftes Ja reicht bis",
     taint: "Die Werte stammen von",
-    occasion: { first_use: "Es wird zum ersten Mal gefragt.", every_use: "Das wird jedes Mal gefragt.", foreign: "Die Werte kommen von außen, darum wird gefragt." },
-    answers: { once: "Einmal erlauben", session: "Für dieses Gespräch erlauben", always: "Immer erlauben", deny: "Ablehnen", never: "Niemals, nicht mehr fragen" },
+    occasion: {
+      first_use: "Es wird zum ersten Mal gefragt.",
+      every_use: "Das wird jedes Mal gefragt.",
+      foreign: "Die Werte kommen von außen, darum wird gefragt.",
+    },
+    answers: {
+      once: "Einmal erlauben",
+      session: "Für dieses Gespräch erlauben",
+      always: "Immer erlauben",
+      deny: "Ablehnen",
+      never: "Niemals, nicht mehr fragen",
+    },
     expires: (seconds) => `Keine Antwort gilt als Nein, in ${count(seconds, "Sekunde", "Sekunden")}.`,
     more: (n) => `${count(n, "weitere Frage wartet", "weitere Fragen warten")}`,
     over: "Die Frage ist erledigt.",
@@ -347,10 +389,12 @@ export const de: Catalogue = {
       changed: "Es ist nicht der, für den der Eintrag bürgt.",
     },
     verify: "Prüfen",
-    verifyHint: "Jeder Eintrag trägt die Prüfsumme des vorigen, und Prüfpunkte sind unterschrieben. Die Prüfung zeigt, ob etwas geändert wurde.",
+    verifyHint:
+      "Jeder Eintrag trägt die Prüfsumme des vorigen, und Prüfpunkte sind unterschrieben. Die Prüfung zeigt, ob etwas geändert wurde.",
     verifying: "Jeder Eintrag wird geprüft …",
     good: "Das Protokoll ist unversehrt",
-    goodText: (rows, checkpoints) => `${rows} Einträge und ${checkpoints} unterschriebene Prüfpunkte wurden geprüft; keiner wurde geändert, entfernt oder hinzugefügt.`,
+    goodText: (rows, checkpoints) =>
+      `${rows} Einträge und ${checkpoints} unterschriebene Prüfpunkte wurden geprüft; keiner wurde geändert, entfernt oder hinzugefügt.`,
     bad: "Das Protokoll wurde geändert",
     badText: (row, why) => `Eintrag ${row}: ${why}`,
     keyUnknown: "Der Schlüssel stammt aus dem Protokoll selbst, das beweist weniger.",
@@ -429,7 +473,12 @@ export const de: Catalogue = {
     emptyTitle: "Keine Modelle im Katalog",
     empty: "Der Katalog dieses Loqa ist leer. Installiere Loqa neu.",
     kind: { stt: "Versteht Sprache", llm: "Denkt", tts: "Spricht" },
-    state: { installed: "Installiert", absent: "Nicht installiert", incomplete: "Unvollständig", unpinned: "Nicht verfügbar" },
+    state: {
+      installed: "Installiert",
+      absent: "Nicht installiert",
+      incomplete: "Unvollständig",
+      unpinned: "Nicht verfügbar",
+    },
     inUse: "In Gebrauch",
     bundled: "Gehört zu Loqa",
     ram: (mb) => `${mb} Arbeitsspeicher`,
@@ -497,7 +546,8 @@ export const de: Catalogue = {
     lost: (n) => `${count(n, "Eintrag ging verloren", "Einträge gingen verloren")}`,
     questions: "Offene Fragen",
     licences: "Lizenzen",
-    licenceText: "Loqa ist freie Software unter der MIT-Lizenz oder der Apache-Lizenz 2.0. Modelle haben eigene Lizenzen; sie stehen unter Modelle.",
+    licenceText:
+      "Loqa ist freie Software unter der MIT-Lizenz oder der Apache-Lizenz 2.0. Modelle haben eigene Lizenzen; sie stehen unter Modelle.",
     report: "Für einen Fehlerbericht",
     reportHint: "Nur Versionen und Zustände; nichts, was du gesagt hast.",
     copyReport: "Für Fehlerbericht kopieren",

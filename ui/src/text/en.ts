@@ -3,7 +3,8 @@
 // Deliberately absent: what skills, models and people say, which is shown as it is.
 
 const plural = new Intl.PluralRules("en");
-const count = (n: number, one: string, other: string) => `${n.toLocaleString("en")} ${plural.select(n) === "one" ? one : other}`;
+const count = (n: number, one: string, other: string) =>
+  `${n.toLocaleString("en")} ${plural.select(n) === "one" ? one : other}`;
 
 export const en = {
   language: "English",
@@ -120,7 +121,7 @@ export const en = {
   login: {
     title: "Log in to this Loqa",
     why: "Only somebody who can use this machine may open Loqa. A code that works once proves it.",
-    how: "Run this command; it opens this page with a fresh code:",
+    how: "Start Loqa with this command and open the address that it prints:",
     command: "loqa serve --ui",
     code: "Or paste the code here",
     submit: "Log in",
@@ -169,7 +170,8 @@ export const en = {
     latency: (ms: string) => `${ms} to the first sound`,
     openTurn: "Show in Sessions",
     emptyTitle: "Say something",
-    empty: "Everything is worked out on this machine. Nothing that you say leaves it unless a skill that you allowed sends it.",
+    empty:
+      "Everything is worked out on this machine. Nothing that you say leaves it unless a skill that you allowed sends it.",
     examples: ["Set a timer for five minutes", "What time is it?", "Remind me to stretch in 20 minutes"],
     examplesTitle: "For example",
     microphone: {
@@ -189,14 +191,16 @@ export const en = {
     nothingFoundHint: "Try fewer words.",
     choose: "Choose a session to see what happened in it.",
     turns: (n: number) => count(n, "turn", "turns"),
-    found: (n: number, isAll: boolean) => (isAll ? count(n, "turn found", "turns found") : `More than ${n} turns found`),
+    found: (n: number, isAll: boolean) =>
+      isAll ? count(n, "turn found", "turns found") : `More than ${n} turns found`,
     untitled: "Without words",
     scope: { ephemeral: "Not kept", session: "Until it ends", persistent: "Kept" },
     open: "still open",
     recording: "Recording kept",
     delete: "Delete",
     deleteTitle: "Delete this session?",
-    deleteText: (n: number) => `${count(n, "turn", "turns")} with everything that was said will be gone. The audit keeps that it happened, not what was said.`,
+    deleteText: (n: number) =>
+      `${count(n, "turn", "turns")} with everything that was said will be gone. The audit keeps that it happened, not what was said.`,
     deleted: "The session was deleted.",
     exported: "The session was exported.",
     details: "What happened",
@@ -206,7 +210,13 @@ export const en = {
     heardNothing: "Nothing was heard",
     latencyBar: "Where the time went",
     toFirstSound: (ms: string) => `${ms} from the end of speech to the first sound`,
-    class: { intent: "by rule", reflex: "by the small model", llm: "by the language model", cached: "from the cache", none: "without answer" },
+    class: {
+      intent: "by rule",
+      reflex: "by the small model",
+      llm: "by the language model",
+      cached: "from the cache",
+      none: "without answer",
+    },
     source: { push_to_talk: "spoken", hands_free: "spoken, hands-free", text: "typed" },
     step: {
       started: { push_to_talk: "The key was pressed", hands_free: "Loqa began to listen", text: "A text came in" },
@@ -224,9 +234,22 @@ export const en = {
       sound: "First sound",
       fallback: (hop: string) => `${hop} failed, another way was taken`,
       failed: (hop: string) => `It failed at ${hop}`,
-      ended: { completed: "The turn ended", cancelled: "The turn was cancelled", failed: "The turn ended without an answer" },
+      ended: {
+        completed: "The turn ended",
+        cancelled: "The turn was cancelled",
+        failed: "The turn ended without an answer",
+      },
     },
-    hop: { input: "the input", stt: "speech recognition", plan: "planning", llm: "the language model", skill: "the skill", tts: "speech", output: "the output", hub: "the hub" },
+    hop: {
+      input: "the input",
+      stt: "speech recognition",
+      plan: "planning",
+      llm: "the language model",
+      skill: "the skill",
+      tts: "speech",
+      output: "the output",
+      hub: "the hub",
+    },
   },
   skills: {
     title: "Skills",
@@ -251,7 +274,12 @@ export const en = {
     lastingNo: "Never",
     allow: (sentence: string) => `Allow: ${sentence}`,
     lifetime: "How long",
-    lifetimes: { once: "once", session: "for the session", always: "until I switch it off", never: "never, do not ask again" },
+    lifetimes: {
+      once: "once",
+      session: "for the session",
+      always: "until I switch it off",
+      never: "never, do not ask again",
+    },
     since: (when: string) => `since ${when}`,
     usedLast: (when: string) => `last used ${when}`,
     scope: "How far",
@@ -309,8 +337,18 @@ export const en = {
     reason: "The author says why",
     scope: "A lasting yes would reach",
     taint: "The values come from",
-    occasion: { first_use: "It asks for the first time.", every_use: "This is asked every time.", foreign: "The values come from outside, so this is asked." },
-    answers: { once: "Allow once", session: "Allow for this session", always: "Always allow", deny: "Deny", never: "Never, do not ask again" },
+    occasion: {
+      first_use: "It asks for the first time.",
+      every_use: "This is asked every time.",
+      foreign: "The values come from outside, so this is asked.",
+    },
+    answers: {
+      once: "Allow once",
+      session: "Allow for this session",
+      always: "Always allow",
+      deny: "Deny",
+      never: "Never, do not ask again",
+    },
     expires: (seconds: number) => `No answer counts as a no, in ${count(seconds, "second", "seconds")}.`,
     more: (n: number) => `${count(n, "more question waits", "more questions wait")}`,
     over: "The question is over.",
@@ -353,10 +391,12 @@ export const en = {
       changed: "They are not those that the row commits to.",
     },
     verify: "Verify",
-    verifyHint: "Every row holds the hash of the one before it, and checkpoints are signed. Checking shows whether anything was changed.",
+    verifyHint:
+      "Every row holds the hash of the one before it, and checkpoints are signed. Checking shows whether anything was changed.",
     verifying: "Checking every row …",
     good: "The record is intact",
-    goodText: (rows: string, checkpoints: string) => `${rows} rows and ${checkpoints} signed checkpoints were checked; none was changed, removed or added.`,
+    goodText: (rows: string, checkpoints: string) =>
+      `${rows} rows and ${checkpoints} signed checkpoints were checked; none was changed, removed or added.`,
     bad: "The record was changed",
     badText: (row: number, why: string) => `Row ${row}: ${why}`,
     keyUnknown: "The signing key came from the record itself, so it proves less.",
@@ -503,7 +543,8 @@ export const en = {
     lost: (n: number) => count(n, "row was lost", "rows were lost"),
     questions: "Open questions",
     licences: "Licences",
-    licenceText: "Loqa is free software under the MIT licence or the Apache licence 2.0. Models have licences of their own; they stand under Models.",
+    licenceText:
+      "Loqa is free software under the MIT licence or the Apache licence 2.0. Models have licences of their own; they stand under Models.",
     report: "For a bug report",
     reportHint: "Versions and states only; nothing that you said.",
     copyReport: "Copy for a bug report",

@@ -22,11 +22,15 @@ const DAY = 86_400_000;
 
 export function createFormat(language: Language): Format {
   const number = (options: Intl.NumberFormatOptions = {}) => new Intl.NumberFormat(language, options);
-  const unit = (unit: string, digits = 0) =>
-    number({ style: "unit", unit, maximumFractionDigits: digits });
+  const unit = (unit: string, digits = 0) => number({ style: "unit", unit, maximumFractionDigits: digits });
   const [fine, whole] = [unit("millisecond", 1), unit("millisecond")];
   const seconds = unit("second", 1);
-  const [bytes, kilobytes, megabytes, gigabytes] = [unit("byte"), unit("kilobyte"), unit("megabyte"), unit("gigabyte", 1)];
+  const [bytes, kilobytes, megabytes, gigabytes] = [
+    unit("byte"),
+    unit("kilobyte"),
+    unit("megabyte"),
+    unit("gigabyte", 1),
+  ];
   const dateTime = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" });
   const time = new Intl.DateTimeFormat(language, { timeStyle: "medium" });
   const relative = new Intl.RelativeTimeFormat(language, { numeric: "auto" });

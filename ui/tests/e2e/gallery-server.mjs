@@ -8,7 +8,12 @@ import { fileURLToPath } from "node:url";
 import { build } from "vite";
 
 const UI = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
-const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml" };
+const TYPES = {
+  ".html": "text/html; charset=utf-8",
+  ".js": "text/javascript",
+  ".css": "text/css",
+  ".svg": "image/svg+xml",
+};
 /** As in crates/loqa-api/src/guard.rs. */
 const POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -19,7 +24,10 @@ createServer(async (request, response) => {
   const path = normalize(new URL(request.url ?? "/", "http://x").pathname);
   try {
     const file = await readFile(join(UI, "dist-gallery", path));
-    response.writeHead(200, { "Content-Type": TYPES[extname(path)] ?? "application/octet-stream", "Content-Security-Policy": POLICY });
+    response.writeHead(200, {
+      "Content-Type": TYPES[extname(path)] ?? "application/octet-stream",
+      "Content-Security-Policy": POLICY,
+    });
     response.end(file);
   } catch {
     response.writeHead(404).end();

@@ -5,7 +5,10 @@ export interface Look {
   /** Query and hash of `gallery.html`. */
   at: string;
   /** Something that is there when the screen has settled, by its role and name. */
-  ready: { role: "heading" | "alert" | "dialog" | "progressbar" | "link" | "switch" | "button" | "status"; name: RegExp };
+  ready: {
+    role: "heading" | "alert" | "dialog" | "progressbar" | "link" | "switch" | "button" | "status";
+    name: RegExp;
+  };
 }
 
 const FULL: Look[] = [
@@ -33,11 +36,25 @@ const FULL: Look[] = [
 const SCREENS = ["sessions", "skills", "audit", "latency", "models", "nodes"];
 
 const STATES: Look[] = [
-  ...SCREENS.map((screen) => ({ name: `${screen}-empty`, at: `?state=empty#/${screen}`, ready: { role: "heading" as const, name: /^no /i } })),
-  ...[...SCREENS, "settings"].map((screen) => ({ name: `${screen}-error`, at: `?state=error#/${screen}`, ready: { role: "alert" as const, name: /.*/ } })),
-  ...[...SCREENS, "settings"].map((screen) => ({ name: `${screen}-slow`, at: `?state=slow#/${screen}`, ready: { role: "progressbar" as const, name: /loading/i } })),
+  ...SCREENS.map((screen) => ({
+    name: `${screen}-empty`,
+    at: `?state=empty#/${screen}`,
+    ready: { role: "heading" as const, name: /^no /i },
+  })),
+  ...[...SCREENS, "settings"].map((screen) => ({
+    name: `${screen}-error`,
+    at: `?state=error#/${screen}`,
+    ready: { role: "alert" as const, name: /.*/ },
+  })),
+  ...[...SCREENS, "settings"].map((screen) => ({
+    name: `${screen}-slow`,
+    at: `?state=slow#/${screen}`,
+    ready: { role: "progressbar" as const, name: /loading/i },
+  })),
   { name: "talk-offline", at: "?state=offline#/talk", ready: { role: "button", name: /offline/i } },
 ];
 
+/** Whether a look is of a state that others share; one theme is enough for those. */
+export const isState = (look: Look) => STATES.includes(look);
 export const LOOKS: Look[] = [...FULL, ...STATES];
 export const PICTURES: Look[] = [...FULL, ...STATES.filter(({ name }) => /sessions-|talk-|latency-empty/.test(name))];

@@ -118,15 +118,44 @@ export const skills: api.Skill[] = [
     previous: "1.1.0",
     staged: "1.3.0",
   }),
-  skill("news", "News", { source: "installed", enabled: false, state: "not_loaded", installed_at_ms: NOW - 9 * 86_400_000 }),
+  skill("news", "News", {
+    source: "installed",
+    enabled: false,
+    state: "not_loaded",
+    installed_at_ms: NOW - 9 * 86_400_000,
+  }),
   skill("garden", "Garden <b>helper</b>", { source: "development", state: "suspended" }),
 ];
 
 const permissions: api.PermissionLine[] = [
-  { permission: "http:call", tier: "T2", sentence: "may ask these servers on the internet", scope: { hosts: ["api.open-meteo.com", "geocoding-api.open-meteo.com"], max_bytes: 65_536 }, reason: "to fetch the forecast <script>alert(1)</script>" },
-  { permission: "kv:store", tier: "T0", sentence: "may keep data of its own", scope: { max_bytes: 4096 }, reason: "to remember the last place" },
-  { permission: "notify:show", tier: "T1", sentence: "may show notifications", scope: { per_hour: 4 }, reason: "to warn of storms" },
-  { permission: "device:control", tier: "T3", sentence: "may switch devices in the house", scope: { entities: ["cover.awning"] }, reason: "to close the awning when it storms" },
+  {
+    permission: "http:call",
+    tier: "T2",
+    sentence: "may ask these servers on the internet",
+    scope: { hosts: ["api.open-meteo.com", "geocoding-api.open-meteo.com"], max_bytes: 65_536 },
+    reason: "to fetch the forecast <script>alert(1)</script>",
+  },
+  {
+    permission: "kv:store",
+    tier: "T0",
+    sentence: "may keep data of its own",
+    scope: { max_bytes: 4096 },
+    reason: "to remember the last place",
+  },
+  {
+    permission: "notify:show",
+    tier: "T1",
+    sentence: "may show notifications",
+    scope: { per_hour: 4 },
+    reason: "to warn of storms",
+  },
+  {
+    permission: "device:control",
+    tier: "T3",
+    sentence: "may switch devices in the house",
+    scope: { entities: ["cover.awning"] },
+    reason: "to close the awning when it storms",
+  },
 ];
 
 export function skillDetail(name: string): api.SkillDetail | null {
@@ -136,18 +165,61 @@ export function skillDetail(name: string): api.SkillDetail | null {
     skill: found,
     permissions,
     tools: [
-      { name: `${name}.today`, description: "Tells the weather of a day at a place.", parameters: {}, effect: "reads" as api.ToolSpec["effect"] },
-      { name: `${name}.week`, description: "Tells the weather of the next seven days.", parameters: {}, effect: "reads" as api.ToolSpec["effect"] },
+      {
+        name: `${name}.today`,
+        description: "Tells the weather of a day at a place.",
+        parameters: {},
+        effect: "reads" as api.ToolSpec["effect"],
+      },
+      {
+        name: `${name}.week`,
+        description: "Tells the weather of the next seven days.",
+        parameters: {},
+        effect: "reads" as api.ToolSpec["effect"],
+      },
     ],
     staged: found.staged
-      ? { version: found.staged, digest: "ab".repeat(32), differences: ["it asks for `device:control` in addition"], permissions }
+      ? {
+          version: found.staged,
+          digest: "ab".repeat(32),
+          differences: ["it asks for `device:control` in addition"],
+          permissions,
+        }
       : null,
   };
 }
 
 export const grants: api.GrantInfo[] = [
-  { id: "g-1", skill: "weather", digest: "00", publisher: null, permission: "http:call", tier: "T2", scope: { hosts: ["api.open-meteo.com"] }, lifetime: "always", session: null, granted_at_ms: NOW - 5 * 86_400_000, last_used_ms: NOW - 3 * MINUTE, granted_by: "prompt", ended: null },
-  { id: "g-2", skill: "weather", digest: "00", publisher: null, permission: "kv:store", tier: "T0", scope: { max_bytes: 4096 }, lifetime: "always", session: null, granted_at_ms: NOW - 6 * 86_400_000, last_used_ms: NOW - 3 * MINUTE, granted_by: "install", ended: null },
+  {
+    id: "g-1",
+    skill: "weather",
+    digest: "00",
+    publisher: null,
+    permission: "http:call",
+    tier: "T2",
+    scope: { hosts: ["api.open-meteo.com"] },
+    lifetime: "always",
+    session: null,
+    granted_at_ms: NOW - 5 * 86_400_000,
+    last_used_ms: NOW - 3 * MINUTE,
+    granted_by: "prompt",
+    ended: null,
+  },
+  {
+    id: "g-2",
+    skill: "weather",
+    digest: "00",
+    publisher: null,
+    permission: "kv:store",
+    tier: "T0",
+    scope: { max_bytes: 4096 },
+    lifetime: "always",
+    session: null,
+    granted_at_ms: NOW - 6 * 86_400_000,
+    last_used_ms: NOW - 3 * MINUTE,
+    granted_by: "install",
+    ended: null,
+  },
 ];
 
 export const prompt: api.Prompt = {
@@ -201,7 +273,18 @@ export const auditRows: api.AuditRow[] = Array.from({ length: 320 }, (_, n) => {
   };
 });
 
-export const report: api.AuditReport = { ok: true, bad: null, rows: 1_240, first: 1, last: 1_240, sealed: 1_238, checkpoints: 9, open: [], key: "9f".repeat(32), key_known: true };
+export const report: api.AuditReport = {
+  ok: true,
+  bad: null,
+  rows: 1_240,
+  first: 1,
+  last: 1_240,
+  sealed: 1_238,
+  checkpoints: 9,
+  open: [],
+  key: "9f".repeat(32),
+  key_known: true,
+};
 
 export const egress: api.Egress = {
   egress: [
@@ -211,7 +294,18 @@ export const egress: api.Egress = {
   bytes: 8_876,
 };
 
-const PARTS = ["total", "endpoint", "stt_tail", "plan", "skill", "llm_first_token", "first_clause", "tts_first_chunk", "bus", "output"];
+const PARTS = [
+  "total",
+  "endpoint",
+  "stt_tail",
+  "plan",
+  "skill",
+  "llm_first_token",
+  "first_clause",
+  "tts_first_chunk",
+  "bus",
+  "output",
+];
 
 export function latency(tick: number): api.Latency {
   const wave = 8 * Math.sin(tick / 9);
@@ -222,12 +316,22 @@ export function latency(tick: number): api.Latency {
       return { part, turns, p50: base, p95: base * 1.45, p99: base * 1.7, max: base * 2.1 };
     }),
   });
-  return { hardware: "x86_64-8c-avx2", over: "run", classes: [figures("intent", 412, 1), figures("reflex", 96, 1.9), figures("cached", 31, 0.4)] };
+  return {
+    hardware: "x86_64-8c-avx2",
+    over: "run",
+    classes: [figures("intent", 412, 1), figures("reflex", 96, 1.9), figures("cached", 31, 0.4)],
+  };
 }
 
 export const latencyTurns: api.LatencyRow[] = Array.from({ length: 12 }, (_, n) => {
   const row = turnsOf(`s-${n}`)[0];
-  return { session: `s-${n}`, turn: row?.turn ?? "", at_ms: NOW - n * 97 * MINUTE, class: row?.class ?? "intent", latency_ms: split(96 + ((n * 61) % 170)) };
+  return {
+    session: `s-${n}`,
+    turn: row?.turn ?? "",
+    at_ms: NOW - n * 97 * MINUTE,
+    class: row?.class ?? "intent",
+    latency_ms: split(96 + ((n * 61) % 170)),
+  };
 });
 
 const model = (name: string, title: string, kind: api.EngineKind, more: Partial<api.Model> = {}): api.Model => ({
@@ -250,9 +354,26 @@ const model = (name: string, title: string, kind: api.EngineKind, more: Partial<
 
 export const models: api.Model[] = [
   model("starter-stt", "Starter ears", "stt"),
-  model("whisper-small", "Whisper small, multilingual", "stt", { bundled: false, state: "absent", in_use: false, bytes: 264_000_000, ram_mb: 600, languages: ["en", "de", "fr"], licence: "MIT", source: "https://huggingface.co/ggerganov/whisper.cpp" }),
+  model("whisper-small", "Whisper small, multilingual", "stt", {
+    bundled: false,
+    state: "absent",
+    in_use: false,
+    bytes: 264_000_000,
+    ram_mb: 600,
+    languages: ["en", "de", "fr"],
+    licence: "MIT",
+    source: "https://huggingface.co/ggerganov/whisper.cpp",
+  }),
   model("reflex", "Reflex", "llm", { quantisation: "q4_0" }),
-  model("qwen-4b", "Qwen 4B", "llm", { bundled: false, state: "incomplete", in_use: false, bytes: 2_600_000_000, ram_mb: 3_800, licence: "Apache-2.0", licence_note: "Names the licence when it is passed on." }),
+  model("qwen-4b", "Qwen 4B", "llm", {
+    bundled: false,
+    state: "incomplete",
+    in_use: false,
+    bytes: 2_600_000_000,
+    ram_mb: 3_800,
+    licence: "Apache-2.0",
+    licence_note: "Names the licence when it is passed on.",
+  }),
   model("starter-tts", "Starter voice", "tts"),
 ];
 
@@ -263,14 +384,28 @@ const node = (kind: api.EngineKind, more: Partial<api.NodeInfo>): api.NodeInfo =
   node: "host",
   pid: 4713,
   state: "ready",
-  capabilities: [{ name: `${kind}.starter`, model: `starter-${kind}`, quantisation: "q8_0", languages: ["en"], sample_rate: 16_000, voices: kind === "tts" ? ["one", "two"] : [], measured_speed: 31.4 }],
+  capabilities: [
+    {
+      name: `${kind}.starter`,
+      model: `starter-${kind}`,
+      quantisation: "q8_0",
+      languages: ["en"],
+      sample_rate: 16_000,
+      voices: kind === "tts" ? ["one", "two"] : [],
+      measured_speed: 31.4,
+    },
+  ],
   busy: 0,
   rss_bytes: 61_200_000,
   last_seen_ms: 420,
   ...more,
 });
 
-export const nodes: api.NodeInfo[] = [node("stt", {}), node("llm", { busy: 1, rss_bytes: 182_000_000 }), node("tts", { state: "starting" })];
+export const nodes: api.NodeInfo[] = [
+  node("stt", {}),
+  node("llm", { busy: 1, rss_bytes: 182_000_000 }),
+  node("tts", { state: "starting" }),
+];
 
 const setting = (key: string, value: unknown, meaning: string, more: Partial<api.Setting> = {}): api.Setting => ({
   key,
@@ -284,12 +419,20 @@ const setting = (key: string, value: unknown, meaning: string, more: Partial<api
 
 export const settings: api.Setting[] = [
   setting("stt.model", "starter-stt", "Which model hears.", { applies: "now" }),
-  setting("stt.threads", 0, "Threads of the recogniser; 0 takes half of the cores.", { next: 4, origin: "loqa.toml:3" }),
-  setting("privacy.keep", "turns", "What the recorder keeps: nothing, or the events of each turn (never audio).", { applies: "now" }),
+  setting("stt.threads", 0, "Threads of the recogniser; 0 takes half of the cores.", {
+    next: 4,
+    origin: "loqa.toml:3",
+  }),
+  setting("privacy.keep", "turns", "What the recorder keeps: nothing, or the events of each turn (never audio).", {
+    applies: "now",
+  }),
   setting("api.port", 0, "TCP port of the HTTP API on 127.0.0.1 and ::1; 0 takes a free one."),
   setting("api.ui", true, "Whether the HTTP API serves its own page and lets a browser log in with a one-time code."),
   setting("paths.skills", ["timer", "lists"], "Folders of the bundled skills.", { applies: "file_only" }),
-  setting("telemetry.log", "warn", "Log filter, for example `info` or `loqa_hub=debug`.", { origin: "LOQA_TELEMETRY_LOG", overridden_by: "LOQA_TELEMETRY_LOG" }),
+  setting("telemetry.log", "warn", "Log filter, for example `info` or `loqa_hub=debug`.", {
+    origin: "LOQA_TELEMETRY_LOG",
+    overridden_by: "LOQA_TELEMETRY_LOG",
+  }),
 ];
 
 export const status: api.Status = {

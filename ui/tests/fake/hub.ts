@@ -46,9 +46,15 @@ export function fakeHub({ state, hasPrompt = false, talk = "" }: FakeOptions): F
     ["GET /v1/skills", () => ({ skills: none(data.skills) })],
     ["GET /v1/skills/(.+)/calls", () => ({ rows: none(data.auditRows.slice(0, 5)) })],
     ["POST /v1/skills/(.+)/dry-run", () => dryRun()],
-    ["(?:GET|POST) /v1/skills/([^/]+)(?:/(?:enable|disable|rollback|upgrade))?", ([, name = ""]) => data.skillDetail(name)],
+    [
+      "(?:GET|POST) /v1/skills/([^/]+)(?:/(?:enable|disable|rollback|upgrade))?",
+      ([, name = ""]) => data.skillDetail(name),
+    ],
     ["DELETE /v1/skills/(.+)", () => undefined],
-    ["GET /v1/grants", (_, __, url) => ({ grants: none(grants.filter(({ skill }) => skill === url.searchParams.get("skill"))) })],
+    [
+      "GET /v1/grants",
+      (_, __, url) => ({ grants: none(grants.filter(({ skill }) => skill === url.searchParams.get("skill"))) }),
+    ],
     ["POST /v1/grants", (_, request) => ((grants = [...grants, granted(request)]), { grants })],
     [
       "POST /v1/grants/revoke",
@@ -72,7 +78,10 @@ export function fakeHub({ state, hasPrompt = false, talk = "" }: FakeOptions): F
     ["GET /v1/models", () => ({ models: none(data.models) })],
     ["GET /v1/nodes", () => ({ nodes: none(data.nodes) })],
     ["GET /v1/settings", () => ({ settings: data.settings })],
-    ["PUT /v1/settings/(.+)", ([, key], request) => ({ ...data.settings.find((one) => one.key === key), next: body(request)["value"] })],
+    [
+      "PUT /v1/settings/(.+)",
+      ([, key], request) => ({ ...data.settings.find((one) => one.key === key), next: body(request)["value"] }),
+    ],
     ["DELETE /v1/settings/(.+)", ([, key]) => data.settings.find((one) => one.key === key)],
     ["(?:POST|DELETE) /v1/login", () => undefined],
   ];
@@ -168,7 +177,14 @@ function hits(sessions: typeof data.sessions, q: string) {
       const turn = data.turnsOf(row.session)[0];
       const at = row.title.toLowerCase().indexOf(q.toLowerCase());
       const snippet = `${row.title.slice(0, at)}[${row.title.slice(at, at + q.length)}]${row.title.slice(at + q.length)}`;
-      return { session: row.session, turn: turn?.turn ?? "", at_ms: row.last_ms, transcript: row.title, reply: turn?.reply ?? "", snippet };
+      return {
+        session: row.session,
+        turn: turn?.turn ?? "",
+        at_ms: row.last_ms,
+        transcript: row.title,
+        reply: turn?.reply ?? "",
+        snippet,
+      };
     });
 }
 
@@ -189,7 +205,18 @@ function shown(seq: number) {
 function dryRun() {
   return {
     trigger: "weather.today",
-    steps: [{ function: "http", what: "GET https://api.open-meteo.com/v1/forecast", arguments: {}, permission: "http:call", tier: "T2", grant: "asked_at_installation", decision: "granted", outside: true }],
+    steps: [
+      {
+        function: "http",
+        what: "GET https://api.open-meteo.com/v1/forecast",
+        arguments: {},
+        permission: "http:call",
+        tier: "T2",
+        grant: "asked_at_installation",
+        decision: "granted",
+        outside: true,
+      },
+    ],
     outcome: { say: "It will be sunny.", data: null },
     failure: null,
   };

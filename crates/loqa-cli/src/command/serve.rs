@@ -20,6 +20,10 @@ pub struct Serve {
     /// files change; it gets what its manifest asks for. May be repeated.
     #[arg(long = "dev-skill", value_name = "DIR")]
     dev_skill: Vec<std::path::PathBuf>,
+    /// Print an address with which a browser on this machine opens the window and logs in;
+    /// it works once, within a minute.
+    #[arg(long)]
+    ui: bool,
 }
 
 impl Serve {
@@ -49,6 +53,10 @@ impl Serve {
         for (capability, reason) in &missing {
             eprintln!("loqa: {capability} is not available: {reason}");
         }
+        let window = servers.api.as_ref().filter(|_| self.ui).and_then(ApiServer::login_url);
+        if self.ui && window.is_none() {
+            eprintln!("loqa: no window: `api.enabled` or `api.ui` is off");
+        }
         if session.json {
             println!(
                 "{}",
@@ -65,6 +73,7 @@ impl Serve {
                     })),
                     "openai": servers.compat.openai.as_ref().map(|server| format!("http://{}/v1", server.address())),
                     "wyoming": servers.compat.wyoming.as_ref().map(|server| format!("tcp://{}", server.address())),
+                    "ui": window,
                     "missing": missing.iter().map(|(capability, _)| capability).collect::<Vec<_>>(),
                 })
             );
@@ -72,6 +81,9 @@ impl Serve {
             println!("loqa is ready after {ready_ms} ms; `loqa ask` talks to it, Ctrl-C ends it");
             if let Some(api) = &servers.api {
                 println!("its API is at {}, the token in {}", api.url(), api.token_path().display());
+            }
+            if let Some(window) = &window {
+                println!("open {window} in a browser within a minute");
             }
             if let Some(openai) = &servers.compat.openai {
                 println!("programs made for OpenAI's interface: http://{}/v1", openai.address());

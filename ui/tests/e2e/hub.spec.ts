@@ -1,0 +1,117 @@
+// The window over a real hub with the starter models: what a person does, from the first
+// question to the check of the record. One story; the later steps see what the earlier did.
+
+import { expect, test } from "./hub";
+
+test.describe.configure({ mode: "serial" });
+
+const WORDS = "Set a timer for five minutes";
+
+test("a typed question is answered, and stands under Sessions and Latency", async ({ hub, page }) => {
+  await hub.open(page, "#/talk");
+  await page.getByLabel("Or type").fill(WORDS);
+  await page.keyboard.press("Enter");
+  const conversation = page.getByRole("region", { name: "Conversation" });
+  await expect(conversation.getByRole("link", { name: "Show in Sessions" })).toBeVisible();
+  await expect(conversation).toContainText(/5 minutes|five minutes/i);
+
+  await conversation.getByRole("link", { name: "Show in Sessions" }).click();
+  const steps = page.getByRole("list", { name: "What happened" });
+  await expect(steps).toContainText("A rule decided");
+  await expect(steps).toContainText("timer.start");
+  await expect(steps).toContainText("The turn ended");
+  await expect(page.getByText(/to the first sound/).first()).toBeVisible();
+
+  await page.getByRole("link", { name: "Latency" }).click();
+  await expect(page.getByRole("heading", { name: "Last turns" })).toBeVisible();
+  await expect(page.getByRole("table").first()).toContainText("Speech recognised");
+});
+
+test("a search finds it while one types, and nothing where nothing is", async ({ hub, page }) => {
+  await hub.open(page, "#/sessions");
+  await page.getByLabel("Search what was said").pressSequentially("timer");
+  await expect(page.getByText("1 turn found")).toBeVisible();
+  await expect(page.locator("mark").first()).toHaveText(/timer/i);
+  await page.getByLabel("Search what was said").fill("zebra");
+  await expect(page.getByRole("heading", { name: /zebra/ })).toBeVisible();
+});
+
+test("a permission is taken away and given back", async ({ hub, page }) => {
+  await hub.open(page, "#/skills/timer");
+  const allowed = page.getByRole("switch", { checked: true }).first();
+  const name = await allowed.getAttribute("aria-labelledby");
+  const one = page.locator(`[aria-labelledby="${name}"]`);
+  await one.click();
+  await expect(one).not.toBeChecked();
+  await one.click();
+  await expect(one).toBeChecked();
+  await page.reload();
+  await expect(page.getByRole("switch", { checked: true }).first()).toBeVisible();
+});
+
+test("a skill's question is answered with no, and the skill is held to it", async ({ hub, page }) => {
+  await hub.open(page, "#/talk");
+  await page.getByLabel("Or type").fill("What is the weather in Berlin");
+  await page.keyboard.press("Enter");
+  const dialog = page.getByRole("dialog", { name: /asks/ });
+  await expect(dialog).toContainText("http:call");
+  await expect(dialog.getByRole("button", { name: "Deny" })).toBeFocused();
+  await page.keyboard.press("Enter");
+  await expect(dialog).toBeHidden();
+  await expect(page.getByRole("link", { name: "Show in Sessions" })).toBeVisible();
+  await page.getByRole("link", { name: "Audit" }).click();
+  await expect(page.getByRole("table").last()).toContainText("was denied");
+});
+
+test("the record is intact, and says so", async ({ hub, page }) => {
+  await hub.open(page, "#/audit");
+  await page.getByRole("button", { name: "Verify" }).click();
+  await expect(page.getByText("The record is intact")).toBeVisible();
+  await page
+    .getByRole("link", { name: /^Row \d+$/ })
+    .first()
+    .click();
+  await expect(page.getByRole("dialog")).toContainText("Hash of this row");
+});
+
+test("models, engines, settings and about tell of this hub", async ({ hub, page }) => {
+  await hub.open(page, "#/models");
+  await expect(page.getByText("In use").first()).toBeVisible();
+  await page.getByRole("link", { name: "Engines" }).click();
+  await expect(page.getByText("Ready").first()).toBeVisible();
+  await page.getByRole("link", { name: "Settings" }).click();
+  await expect(page.getByText("api.port")).toBeVisible();
+  await page.getByRole("link", { name: "About", exact: true }).click();
+  await expect(page.getByText("3 of 3 ready")).toBeVisible();
+});
+
+test("speech from a microphone is heard", async ({ hub, page }) => {
+  // Chromium's made-up microphone beeps; that nobody speaks is what the hub has to say.
+  await hub.open(page, "#/talk");
+  const button = page.getByRole("button", { name: /hold to talk/i });
+  await button.hover();
+  await page.mouse.down();
+  await expect(page.getByRole("button", { name: /listening/i })).toBeVisible();
+  await expect(page.getByText("Listening", { exact: true })).toBeVisible();
+  await page.mouse.up();
+  await expect(page.getByRole("link", { name: "Show in Sessions" })).toBeVisible();
+});
+
+test("a session is deleted when one says yes", async ({ hub, page }) => {
+  await hub.open(page, "#/sessions");
+  const list = page.getByRole("list", { name: "Sessions" });
+  await list
+    .getByRole("link", { name: new RegExp(WORDS, "i") })
+    .first()
+    .click();
+  await page.getByRole("button", { name: "Delete" }).click();
+  const dialog = page.getByRole("dialog");
+  await expect(dialog.getByRole("button", { name: "Cancel" })).toBeFocused();
+  await dialog.getByRole("button", { name: "Delete" }).click();
+  await expect(list.getByRole("link", { name: new RegExp(WORDS, "i") })).toHaveCount(0);
+});
+
+test("without a login there is no window", async ({ hub, page }) => {
+  await page.goto(process.env["LOQA_UI_URL"] ?? `${hub.url}/ui/`);
+  await expect(page.getByRole("heading", { name: "Log in to this Loqa" })).toBeVisible();
+});
