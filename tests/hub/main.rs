@@ -10,6 +10,8 @@ mod devices;
 mod evaluation;
 mod home;
 mod installed_skills;
+mod metrics;
+mod models;
 mod native;
 mod permissions;
 mod remote_model;

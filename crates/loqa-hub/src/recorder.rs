@@ -45,7 +45,7 @@ impl Recorder {
         tokio::spawn(async move {
             while let Some(entry) = entries.recv().await {
                 if let Entry::Event(timed) = &entry {
-                    metric.observe(timed);
+                    metric.observe(timed, loqa_protocol::PrivacyScope::Persistent);
                     // Observers may miss an event; the store does not.
                     if let Err(e) = bus.publish(&subject::session_events(&timed.session), timed).await {
                         tracing::debug!(error = %e, "event did not reach the bus");
