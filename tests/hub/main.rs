@@ -13,6 +13,7 @@ mod installed_skills;
 mod metrics;
 mod models;
 mod native;
+mod openai;
 mod permissions;
 mod remote_model;
 mod traces;
@@ -20,3 +21,4 @@ mod turns;
 #[path = "../../crates/loqa-hub/tests/consent/wat_skill.rs"]
 #[expect(dead_code, reason = "another test uses the rest")]
 mod wat_skill;
+mod wyoming;

@@ -7,7 +7,7 @@ use loqa_bus::{Bus, BusServer, Credentials, Permissions, ServerOptions};
 use loqa_hub::native::{Answering, NativeSkills, NativeSpec, Origins, serve_host_calls, what_holds};
 use loqa_hub::supervisor::EngineState;
 use loqa_protocol::skill::{SkillAnswer, SkillCall};
-use loqa_protocol::{ErrorCode, SessionId, ToolCall, TurnId};
+use loqa_protocol::{ErrorCode, PrivacyScope, SessionId, ToolCall, TurnId};
 use loqa_skills::consent::{Answer, Consent, Question};
 use loqa_skills::control::CallControl;
 use loqa_skills::grants::Grantor;
@@ -406,6 +406,7 @@ impl Rig {
             session: SessionId::from_bits(1),
             // A no holds for the rest of its turn.
             turn: TurnId::from_bits(rand::random()),
+            scope: PrivacyScope::Persistent,
             call: ToolCall { name: "probe.try".into(), arguments },
             said: loqa_skills::Said::default(),
             taint: Taint::user(),

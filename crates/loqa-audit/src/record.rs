@@ -102,6 +102,10 @@ words! {
         AuditGap => "audit.gap",
         /// The record was exported.
         AuditExport => "audit.export",
+        /// A session was removed from the event store; says how much of it there was.
+        StoreDelete => "store.delete",
+        /// Everything was removed from the event store; says how much there was.
+        StoreWipe => "store.wipe",
     }
 }
 

@@ -179,8 +179,18 @@ impl Bus {
     /// Asks and opens the stream of answers. What the answers are, and which is the
     /// last, is between the two ends.
     pub async fn open_stream<T: Serialize>(&self, subject: &str, message: &T) -> Result<ReplyStream, BusError> {
+        self.open_stream_with(subject, &[], message).await
+    }
+
+    /// [`Self::open_stream`] with headers.
+    pub async fn open_stream_with<T: Serialize>(
+        &self,
+        subject: &str,
+        headers: &[(&str, &str)],
+        message: &T,
+    ) -> Result<ReplyStream, BusError> {
         let payload = encode(subject, message)?;
-        let headers = headers_with_trace(subject, &[])?;
+        let headers = headers_with_trace(subject, headers)?;
         let breaks = self.await_connection(RECONNECT_PATIENCE).await?;
         let waiting = self.shared.inbox.register(subject, REPLY_CAPACITY);
         self.enqueue(subject, Some(&waiting.reply), headers, payload).await?;

@@ -56,6 +56,7 @@ impl Permissions {
                 subject::HUB_GRANT.to_owned(),
                 subject::HUB_SKILLS.to_owned(),
                 subject::HUB_AUDIT.to_owned(),
+                subject::HUB_STORE.to_owned(),
                 subject::HUB_NONCE.to_owned(),
                 "loqa.event.*".to_owned(),
             ],
@@ -111,6 +112,7 @@ impl Permissions {
                 subject::HUB_GRANT,
                 subject::HUB_SKILLS,
                 subject::HUB_AUDIT,
+                subject::HUB_STORE,
             ]
             .map(str::to_owned)
             .to_vec(),

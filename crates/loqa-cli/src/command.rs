@@ -9,8 +9,11 @@ pub mod doctor;
 pub mod eval;
 pub mod models;
 pub mod nodes;
+pub mod openai;
 pub mod serve;
+pub mod sessions;
 pub mod skill;
+pub mod store;
 
 use loqa_protocol::client::TurnReport;
 use std::process::ExitCode;

@@ -61,6 +61,26 @@ enum Command {
         #[command(subcommand)]
         action: command::audit::Action,
     },
+    /// Show, search, export and delete what was said and answered.
+    Sessions {
+        #[command(subcommand)]
+        action: command::sessions::Action,
+    },
+    /// Check, back up, restore and wipe the file in which sessions are kept.
+    Store {
+        #[command(subcommand)]
+        action: command::store::Action,
+    },
+    /// Keep nothing while somebody else speaks.
+    Guest {
+        /// `on`, `off` or `status`.
+        action: command::store::Guest,
+    },
+    /// The key of the OpenAI-compatible server.
+    Openai {
+        #[command(subcommand)]
+        action: command::openai::Action,
+    },
     /// Show the configuration.
     Config {
         #[command(subcommand)]
@@ -132,6 +152,10 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Models { action } => command::models::run(&session, action).await,
             Command::Skill { action } => command::skill::run(&session, action).await,
             Command::Audit { action } => command::audit::run(&session, action).await,
+            Command::Sessions { action } => command::sessions::run(&session, action).await,
+            Command::Store { action } => command::store::run(&session, action).await,
+            Command::Guest { action } => command::store::guest(&session, action).await,
+            Command::Openai { action } => command::openai::run(&session, &action),
             Command::Config { action } => command::config::run(&session, &action),
             Command::Doctor => command::doctor::run(&session).await,
             Command::Eval(eval) => eval.run(session).await,

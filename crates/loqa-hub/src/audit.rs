@@ -11,7 +11,7 @@ use loqa_audit::{
 };
 use loqa_protocol::client::{AuditReply, AuditRequest};
 use loqa_protocol::llm::LlmRequest;
-use loqa_protocol::{ErrorCode, Failure, Hop, SessionId};
+use loqa_protocol::{ErrorCode, Failure, Hop, PrivacyScope, SessionId};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,11 +23,11 @@ const PRUNE_EVERY: Duration = Duration::from_hours(6);
 
 /// Opens the audit of a data folder as the configuration says.
 pub fn open(data: &Path, config: &Config) -> anyhow::Result<Arc<Audit>> {
-    let keep = config.text("privacy.keep");
-    let options = Options { ephemeral: keep == "none", ..Options::default() };
+    let keep = crate::privacy::configured_scope(config);
+    let options = Options { ephemeral: keep != PrivacyScope::Persistent, ..Options::default() };
     let audit = Audit::open(data, options).context("open the audit")?;
     let mut entry = of_hub(Kind::PrivacyMode, Context::default());
-    entry.reason = Some(keep.to_owned().into());
+    entry.reason = Some(keep.as_str().into());
     audit.append_later(entry);
     Ok(Arc::new(audit))
 }

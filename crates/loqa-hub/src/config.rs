@@ -232,9 +232,27 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         name: "privacy.keep",
-        kind: Kind::Choice(&["none", "turns"]),
-        default: "turns",
-        doc: "What the recorder keeps: nothing, or the events of each turn (never audio).",
+        kind: Kind::Choice(&["ephemeral", "session", "persistent", "none", "turns"]),
+        default: "persistent",
+        doc: "How long turns are kept: in memory only, until their session or the hub ends, or within the limits below; `none` means ephemeral, `turns` means persistent.",
+    },
+    Key {
+        name: "privacy.keep_days",
+        kind: Kind::Integer(0, 36_500),
+        default: "0",
+        doc: "Persistent turns that ended so many days ago are removed; 0 keeps them for ever.",
+    },
+    Key {
+        name: "privacy.keep_turns",
+        kind: Kind::Integer(0, 1_000_000_000),
+        default: "0",
+        doc: "So many of the newest persistent turns stay, older ones are removed; 0 is no limit.",
+    },
+    Key {
+        name: "privacy.keep_audio",
+        kind: Kind::Bool,
+        default: "false",
+        doc: "Whether what is said is kept as a recording too, encrypted; never in ephemeral sessions.",
     },
     Key {
         name: "audit.keep_days",
@@ -259,6 +277,30 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Bool,
         default: "true",
         doc: "Whether the HTTP API serves its own page and lets a browser log in with a one-time code.",
+    },
+    Key {
+        name: "openai.enabled",
+        kind: Kind::Bool,
+        default: "false",
+        doc: "Whether programs made for OpenAI's interface may use this hub, with the key that `loqa openai key` tells.",
+    },
+    Key {
+        name: "openai.port",
+        kind: Kind::Integer(0, 65_535),
+        default: "11480",
+        doc: "TCP port on loopback for them; 0 takes a free one.",
+    },
+    Key {
+        name: "wyoming.enabled",
+        kind: Kind::Bool,
+        default: "false",
+        doc: "Whether Home Assistant and other programs may use this hub by the Wyoming protocol, which knows no keys.",
+    },
+    Key {
+        name: "wyoming.port",
+        kind: Kind::Integer(0, 65_535),
+        default: "10300",
+        doc: "TCP port on loopback for them; 0 takes a free one.",
     },
     Key {
         name: "metrics.enabled",
@@ -712,7 +754,7 @@ mod tests {
             ),
             (
                 "[privacy]\nkeep = \"all\"\n",
-                "DIR/loqa.toml:2: `privacy.keep` must be one of: none, turns, found: \"all\"",
+                "DIR/loqa.toml:2: `privacy.keep` must be one of: ephemeral, session, persistent, none, turns, found: \"all\"",
             ),
             ("stt = 3\n", "DIR/loqa.toml:1: unknown key `stt`; `loqa config show` lists all keys"),
             ("[stt.threads]\nx = 1\n", "DIR/loqa.toml:2: unknown key `stt.threads.x`, did you mean `stt.threads`?"),

@@ -15,12 +15,11 @@ use loqa_skills::{
     DeviceOrder, EffectCode, EffectFault, Effects, EventLevel, EventQuery, HttpAnswer, HttpOrder, LlmAnswer, LlmOrder,
     Pending,
 };
-use rusqlite::{Connection, OpenFlags, params};
+use loqa_store::{Reader, Store, StoreError};
 use serde_json::{Value, json};
 use std::future::Future;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, mpsc};
 
@@ -41,8 +40,8 @@ pub struct HubEffects {
     announcements: mpsc::Sender<String>,
     outbound: Outbound,
     running: Arc<Semaphore>,
-    /// The recorder's file, where one is kept.
-    events: Option<PathBuf>,
+    /// Where events are kept.
+    store: Store,
     /// Wakes whoever passes publications on to skills.
     published: Arc<Notify>,
     engines: OnceLock<Engines>,
@@ -61,13 +60,13 @@ struct Engines {
 impl HubEffects {
     /// On this runtime; call from within it.
     #[must_use]
-    pub fn new(announcements: mpsc::Sender<String>, events: Option<PathBuf>) -> Self {
+    pub fn new(announcements: mpsc::Sender<String>, store: Store) -> Self {
         Self {
             runtime: Handle::current(),
             announcements,
             outbound: Outbound::default(),
             running: Arc::new(Semaphore::new(MAX_RUNNING)),
-            events,
+            store,
             published: Arc::default(),
             engines: OnceLock::new(),
             devices: RwLock::default(),
@@ -162,19 +161,21 @@ impl Effects for HubEffects {
         self.published.notify_one();
     }
 
+    fn published_within(&self) {
+        self.published.notify_one();
+    }
+
     fn http(&self, order: HttpOrder, pending: Pending<HttpAnswer>) {
         let (outbound, deadline) = (self.outbound.clone(), pending.deadline());
         self.spawn(pending, async move { outbound.request(order, deadline).await });
     }
 
     fn events(&self, query: EventQuery, pending: Pending<Vec<Value>>) {
-        let Some(path) = self.events.clone() else {
-            return pending.answer(Err(EffectFault::unavailable("no events are kept; `privacy.keep` is `none`")));
-        };
+        let store = self.store.clone();
         self.spawn(pending, async move {
-            let read = tokio::task::spawn_blocking(move || read_events(&path, &query)).await;
+            let read = tokio::task::spawn_blocking(move || read_events(&store, &query)).await;
             let failed = |error: String| EffectFault::new(EffectCode::Failed, error);
-            read.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(format!("{error:#}")))
+            read.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
         });
     }
 
@@ -186,7 +187,8 @@ impl Effects for HubEffects {
         let Some(capability) = models.into_iter().find(|name| engines.registry.offers(name)) else {
             return pending.answer(Err(EffectFault::unavailable("no language model is there")));
         };
-        let (reach, deadline) = (engines.reach.clone(), pending.deadline());
+        let reach = Reach { scope: order.scope, ..engines.reach.clone() };
+        let deadline = pending.deadline();
         self.spawn(pending, async move { ask_model(reach, capability, order, deadline).await });
     }
 
@@ -244,88 +246,75 @@ async fn ask_model(
     Err(EffectFault::new(EffectCode::Failed, "the language model ended without an answer"))
 }
 
-/// What the recorder kept, newest first. `own` are calls of the skill's own tools.
-fn read_events(path: &Path, query: &EventQuery) -> anyhow::Result<Vec<Value>> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(Duration::from_millis(200))?;
-    let session = match (query.level, &query.session) {
+/// What the store kept, newest first. `own` are calls of the skill's own tools.
+fn read_events(reader: &Reader, query: &EventQuery) -> Result<Vec<Value>, StoreError> {
+    let limit = query.limit as usize;
+    let events = match (query.level, &query.session) {
         (EventLevel::Session, None) => return Ok(Vec::new()),
-        (EventLevel::Session, Some(session)) => Some(session.as_str().to_owned()),
-        (EventLevel::Own | EventLevel::All, _) => None,
+        (EventLevel::Session, Some(session)) => reader.recent_events(Some(session), false, query.limit)?,
+        (EventLevel::All, _) => reader.recent_events(None, false, query.limit)?,
+        (EventLevel::Own, _) => {
+            let prefix = format!("{}.", query.skill);
+            let mut events = reader.recent_events(None, true, MAX_SCANNED)?;
+            events.retain(|event| {
+                let tool = match event.name.as_str() {
+                    "tool_called" => event.event["call"]["name"].as_str(),
+                    _ => event.event["name"].as_str(),
+                };
+                tool.is_some_and(|tool| tool.starts_with(&prefix))
+            });
+            events
+        }
     };
-    let mut statement = connection.prepare(
-        "SELECT session, turn, wall_ms, name, event FROM events
-         WHERE ?1 IS NULL OR session = ?1 ORDER BY wall_ms DESC, turn, seq DESC LIMIT ?2",
-    )?;
-    let scanned = if query.level == EventLevel::Own { MAX_SCANNED } else { query.limit };
-    let rows = statement.query_map(params![session, scanned], |row| {
-        let event: String = row.get(4)?;
-        Ok((
-            row.get::<_, String>(0)?,
-            row.get::<_, String>(1)?,
-            row.get::<_, i64>(2)?,
-            row.get::<_, String>(3)?,
-            serde_json::from_str::<Value>(&event).unwrap_or(Value::Null),
-        ))
-    })?;
-    let prefix = format!("{}.", query.skill);
-    let mut found = Vec::new();
-    for row in rows {
-        let (session, turn, at_ms, name, event) = row?;
-        let tool = match name.as_str() {
-            "tool_called" => event["call"]["name"].as_str(),
-            "tool_returned" | "tool_denied" => event["name"].as_str(),
-            _ => None,
-        };
-        if query.level == EventLevel::Own && !tool.is_some_and(|tool| tool.starts_with(&prefix)) {
-            continue;
-        }
-        found.push(json!({ "session": session, "turn": turn, "at_ms": at_ms, "event": event }));
-        if found.len() >= query.limit as usize {
-            break;
-        }
-    }
-    Ok(found)
+    let rows = events.into_iter().take(limit);
+    Ok(rows
+        .map(|row| json!({ "session": row.session, "turn": row.turn, "at_ms": row.at_ms, "event": row.event }))
+        .collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use loqa_protocol::event::PlannedBy;
+    use loqa_protocol::{PrivacyScope, TimedEvent, ToolCall, TurnEvent};
+    use loqa_store::{Entry, Store, StoreOptions};
 
     #[test]
     fn own_events_are_the_calls_of_the_skills_own_tools() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("loqa.db");
-        let connection = Connection::open(&path).unwrap();
-        connection
-            .execute_batch(
-                "CREATE TABLE events (session TEXT, turn TEXT, seq INTEGER, at_us INTEGER, wall_ms INTEGER, name TEXT, event TEXT)",
-            )
-            .unwrap();
-        for (session, wall_ms, name, event) in [
-            ("s-1", 1, "transcript_final", r#"{"type":"transcript_final","text":"hello"}"#),
-            ("s-1", 2, "tool_called", r#"{"type":"tool_called","call":{"name":"timer.start"}}"#),
-            ("s-2", 3, "tool_called", r#"{"type":"tool_called","call":{"name":"timers.start"}}"#),
-            ("s-2", 4, "tool_returned", r#"{"type":"tool_returned","name":"timer.start","say":"done"}"#),
-        ] {
-            connection
-                .execute(
-                    "INSERT INTO events VALUES (?1, 't-1', 0, 0, ?2, ?3, ?4)",
-                    params![session, wall_ms, name, event],
-                )
-                .unwrap();
-        }
+        let store = Store::open(StoreOptions::memory()).unwrap();
+        let called = |tool: &str| TurnEvent::ToolCalled {
+            call: ToolCall { name: tool.to_owned(), arguments: serde_json::Map::new() },
+            planned_by: PlannedBy::Model { capability: "llm.reflex".to_owned() },
+        };
+        let events = [
+            (1, TurnEvent::TranscriptFinal { text: "hello".to_owned(), confidence: 1.0 }),
+            (1, called("timer.start")),
+            (2, called("timers.start")),
+            (2, TurnEvent::ToolReturned { name: "timer.start".to_owned(), say: "done".to_owned() }),
+        ];
+        let entries = (1..).zip(events).map(|(n, (session, event))| Entry {
+            event: TimedEvent {
+                session: SessionId::from_bits(session),
+                turn: TurnId::from_bits(session),
+                seq: n,
+                at_us: 0,
+                event,
+            },
+            scope: PrivacyScope::Persistent,
+            wall_ms: i64::from(n),
+        });
+        store.append_all(entries.collect()).unwrap();
         let read = |level, session: Option<u64>, limit| {
             let session = session.map(SessionId::from_bits);
             let query = EventQuery { skill: "timer".to_owned(), session, level, limit };
-            let events = read_events(&path, &query).unwrap();
+            let events = read_events(&store, &query).unwrap();
             events.iter().map(|event| event["at_ms"].as_i64().unwrap()).collect::<Vec<_>>()
         };
         assert_eq!(read(EventLevel::Own, None, 50), [4, 2], "another skill's name only begins alike");
         assert_eq!(read(EventLevel::Own, None, 1), [4]);
         assert_eq!(read(EventLevel::All, None, 50), [4, 3, 2, 1]);
         assert_eq!(read(EventLevel::Session, None, 50), [0; 0], "an event belongs to no session");
+        assert_eq!(read(EventLevel::Session, Some(1), 50), [2, 1]);
         assert_eq!(read(EventLevel::Session, Some(9), 50), [0; 0]);
     }
 }

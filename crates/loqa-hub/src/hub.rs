@@ -15,6 +15,7 @@ use crate::effects::HubEffects;
 use crate::models::Catalog;
 use crate::native::{NativeSkills, home};
 use crate::paths::{ApiAddress, DataLock, HubFile, Paths};
+use crate::privacy::{self, Privacy};
 use crate::recorder::Recorder;
 use crate::registry::Registry;
 use crate::session::driver::{TurnContext, TurnInput, TurnOrder, VoiceSettings, run_turn};
@@ -31,6 +32,7 @@ use loqa_protocol::client::{NodeInfo, TurnReport};
 use loqa_protocol::llm::ChatMessage;
 use loqa_protocol::{ErrorCode, Failure, Hop, SessionId, ToolSpec, TurnClass, TurnId};
 use loqa_skills::Taint;
+use loqa_store::Store;
 pub use settings::{Applies, SettingError, applies};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
@@ -67,6 +69,7 @@ struct Inner {
     effects: Arc<HubEffects>,
     announcements: mpsc::Sender<String>,
     audit: Arc<Audit>,
+    privacy: Arc<Privacy>,
     /// Where sound goes that no caller takes: announcements, and answers that a client wants spoken.
     speakers: Option<SinkFactory>,
     /// What turns may use of the skills changes while the hub runs.
@@ -83,6 +86,24 @@ impl Inner {
     /// What a turn that begins is to keep to.
     fn tuning(&self) -> Tuning {
         self.tuning.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// How a turn begins.
+#[derive(Debug, Clone, Default)]
+pub struct TurnOptions {
+    /// Continues this session; `None` begins a new one.
+    pub session: Option<SessionId>,
+    /// Whether nothing of it may be kept, whatever is configured.
+    pub guest: bool,
+    /// Whether what is said is kept as a recording, for the whole session; `None` is as
+    /// configured, or as the session had it.
+    pub keep_audio: Option<bool>,
+}
+
+impl From<Option<SessionId>> for TurnOptions {
+    fn from(session: Option<SessionId>) -> Self {
+        Self { session, ..Self::default() }
     }
 }
 
@@ -137,7 +158,12 @@ impl Hub {
             // Digests of model files are read from the disk: not on an async thread.
             tokio::task::spawn_blocking(move || engine_specs(&config, &paths, &catalog))
         };
-        let store = (config.text("privacy.keep") != "none").then(|| paths.data.join("loqa.db"));
+        let store = {
+            let (data, config) = (paths.data.clone(), config.clone());
+            let opened = tokio::task::spawn_blocking(move || privacy::open_store(&data, &config));
+            opened.await.context("open the event store")??
+        };
+        let privacy = Arc::new(Privacy::new(config, store.clone()));
         let skills_opened = {
             let (data, folders) = (paths.data.clone(), paths.skills.clone());
             let (announcements, announced) = mpsc::channel(32);
@@ -187,7 +213,7 @@ impl Hub {
         let natives = start_natives(config, paths, mqtt.as_ref(), &server, &bus, skills, &effects).await?;
         shelf.renew_offer()?;
         let offer = shelf.offer();
-        let recorder = Recorder::start(store.as_deref(), bus.clone())?;
+        let recorder = Recorder::start(store.clone(), bus.clone());
         let context = TurnContext {
             reach: Reach {
                 bus: bus.clone(),
@@ -195,6 +221,7 @@ impl Hub {
                 server: server.state(),
                 pins: Pins::default(),
                 outside: Arc::new(outside(config, audit.clone())),
+                scope: privacy.scope(false),
             },
             settings: Arc::clone(&tuning.settings),
             intents: offer.intents,
@@ -203,6 +230,7 @@ impl Hub {
             prompts,
             recorder,
             voice: Arc::clone(&tuning.voice),
+            keep_audio: false,
         };
         effects.attach(context.reach.clone(), context.settings.llm_tiers.clone());
         let answering = consent::serve(Arc::clone(&context.prompts), Arc::clone(&context.skills), bus.clone());
@@ -218,6 +246,7 @@ impl Hub {
             effects: Arc::clone(&effects),
             announcements,
             audit: audit.clone(),
+            privacy: Arc::clone(&privacy),
             speakers: announce_to,
             skills: Arc::clone(&shelf),
             tuning: RwLock::new(tuning),
@@ -232,6 +261,9 @@ impl Hub {
             tokio::spawn(background::announce(inner.clone(), announced)),
             tokio::spawn(clients::serve(inner.clone(), bus.clone())),
             tokio::spawn(answering),
+            tokio::spawn(privacy::serve(privacy, audit.clone(), bus.clone())),
+            tokio::spawn(privacy::prune(store.clone(), privacy::retention(config))),
+            tokio::spawn(privacy::note_nodes(store, registry)),
             tokio::spawn(skills::serve(shelf, bus.clone())),
             tokio::spawn(audit::prune(audit, config.integer("audit.keep_days"))),
         ];
@@ -281,13 +313,43 @@ impl Hub {
 
     /// Begins a turn. Without a session a new one is made.
     pub async fn begin(&self, session: Option<SessionId>, input: TurnInput, sink: AudioSink) -> RunningTurn {
-        begin(&self.inner, session, input, Some(sink)).await
+        self.begin_with(TurnOptions { session, ..TurnOptions::default() }, input, sink).await
+    }
+
+    /// Begins a turn, with how it may be remembered.
+    pub async fn begin_with(&self, options: TurnOptions, input: TurnInput, sink: AudioSink) -> RunningTurn {
+        begin(&self.inner, options, input, Some(sink)).await
+    }
+
+    /// Begins a turn whose answer is text only.
+    pub async fn begin_silent(&self, options: TurnOptions, input: TurnInput) -> RunningTurn {
+        begin(&self.inner, options, input, None).await
     }
 
     /// Begins a typed turn for a client. Its answer is text; where `speak` says so it is
     /// also spoken on the hub's own output, if there is one.
-    pub async fn ask(&self, session: Option<SessionId>, text: String, speak: bool) -> RunningTurn {
-        ask(&self.inner, session, text, speak).await
+    pub async fn ask(&self, options: TurnOptions, text: String, speak: bool) -> RunningTurn {
+        ask(&self.inner, options, text, speak).await
+    }
+
+    /// What is kept, and who reads it.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        self.inner.privacy.store()
+    }
+
+    /// What may be kept, and guest mode.
+    #[must_use]
+    pub fn privacy(&self) -> &Arc<Privacy> {
+        &self.inner.privacy
+    }
+
+    /// Ends a session: its history is forgotten, and what was kept for it only goes.
+    pub async fn end_session(&self, session: &SessionId) {
+        let ended = self.inner.sessions.lock().await.remove(session);
+        if ended.is_some() {
+            forget(&self.inner, session.clone(), "ended");
+        }
     }
 
     /// Rows of `loqa nodes`.
@@ -418,6 +480,10 @@ impl Hub {
         for session in self.inner.sessions.lock().await.keys() {
             audit::session_ended(&*self.inner.audit, session, "hub_stopped");
         }
+        let store = self.inner.privacy.store().clone();
+        if let Err(e) = tokio::task::spawn_blocking(move || store.close()).await {
+            tracing::error!(error = %e, "the event store ended badly");
+        }
         let audit = Arc::clone(&self.inner.audit);
         // What waits, and a last checkpoint.
         if let Err(e) = tokio::task::spawn_blocking(move || audit.close()).await {
@@ -444,19 +510,14 @@ impl Hub {
 }
 
 /// Begins a typed turn, spoken on the hub's own output where that is wanted.
-async fn ask(inner: &Arc<Inner>, session: Option<SessionId>, text: String, speak: bool) -> RunningTurn {
+async fn ask(inner: &Arc<Inner>, options: TurnOptions, text: String, speak: bool) -> RunningTurn {
     let sink = inner.speakers.as_ref().filter(|_| speak).map(|speakers| speakers());
-    begin(inner, session, TurnInput::Text(text), sink).await
+    begin(inner, options, TurnInput::Text(text), sink).await
 }
 
 /// Begins a turn of the person at this machine; without a sink its answer is text only.
-async fn begin(
-    inner: &Arc<Inner>,
-    session: Option<SessionId>,
-    input: TurnInput,
-    sink: Option<AudioSink>,
-) -> RunningTurn {
-    begin_said(inner, session, input, sink, Said { taint: Taint::user(), earlier: Vec::new() }).await
+async fn begin(inner: &Arc<Inner>, options: TurnOptions, input: TurnInput, sink: Option<AudioSink>) -> RunningTurn {
+    begin_said(inner, options, input, sink, Said { taint: Taint::user(), earlier: Vec::new() }).await
 }
 
 /// Where the words of a turn come from, and what a new session is told of an earlier conversation.
@@ -467,12 +528,12 @@ struct Said {
 
 async fn begin_said(
     inner: &Arc<Inner>,
-    session: Option<SessionId>,
+    options: TurnOptions,
     input: TurnInput,
     sink: Option<AudioSink>,
     said: Said,
 ) -> RunningTurn {
-    let session_id = session.unwrap_or_else(|| SessionId::from_bits(rand::random()));
+    let session_id = options.session.unwrap_or_else(|| SessionId::from_bits(rand::random()));
     let turn = TurnId::from_bits(rand::random());
     let (orders, order_receiver) = mpsc::channel(4);
     let (sender, report) = oneshot::channel();
@@ -497,7 +558,8 @@ async fn begin_said(
             // An idle session is one that nobody else holds.
             let idle = sessions.iter().find(|(_, s)| Arc::strong_count(s) == 1).map(|(id, _)| id.clone());
             if let Some(idle) = idle {
-                forget(inner, &mut sessions, idle);
+                sessions.remove(&idle);
+                forget(inner, idle, "forgotten");
             }
         }
         if !sessions.contains_key(&session_id) {
@@ -505,15 +567,17 @@ async fn begin_said(
         }
         sessions.entry(session_id.clone()).or_insert_with(|| Arc::new(Mutex::new(Session::new(session_id)))).clone()
     };
+    let scope = inner.privacy.scope(options.guest);
     let (inner, id) = (inner.clone(), turn.clone());
     tokio::spawn(async move {
         // Turns of one session follow each other.
         let mut session = session.lock().await;
-        if session.history.is_empty() {
-            let taint = &said.taint;
-            session.history.extend(said.earlier.into_iter().map(|message| Remembered { message, taint: taint.clone() }));
-        }
         let mut context = inner.context.clone();
+        context.reach.scope = scope;
+        if let Some(keep) = options.keep_audio {
+            session.keep_audio = Some(keep);
+        }
+        context.keep_audio = session.keep_audio.unwrap_or(inner.privacy.keep_audio()) && scope.may_be_kept();
         let offer = inner.skills.offer();
         (context.intents, context.tools) = (offer.intents, offer.tools);
         let tuning = inner.tuning();
@@ -522,25 +586,27 @@ async fn begin_said(
             context.voice = Arc::new(VoiceSettings { tts: None, ..VoiceSettings::clone(&context.voice) });
             AudioSink::memory().0
         });
+        // What a guest says is not told to the owner's next turn, nor the other way round.
+        let as_guest = !scope.may_be_kept();
+        if as_guest {
+            session.swap_histories();
+        } else {
+            session.forget_guest();
+        }
+        if session.history.is_empty() {
+            let taint = &said.taint;
+            session
+                .history
+                .extend(said.earlier.into_iter().map(|message| Remembered { message, taint: taint.clone() }));
+        }
         let report = run_turn(&context, &mut session, id, input, sink, order_receiver, said.taint).await;
+        if as_guest {
+            session.swap_histories();
+        }
         inner.timers_changed.notify_one();
         let _ = sender.send(report);
     });
     RunningTurn { turn, orders, report }
-}
-
-/// Ends a session: its grants end with it.
-fn forget(inner: &Arc<Inner>, sessions: &mut HashMap<SessionId, Arc<Mutex<Session>>>, id: SessionId) {
-    if sessions.remove(&id).is_none() {
-        return;
-    }
-    audit::session_ended(&*inner.audit, &id, "forgotten");
-    let skills = inner.context.skills.clone();
-    tokio::task::spawn_blocking(move || {
-        if let Err(error) = skills.grants().end_session(&id) {
-            tracing::error!(%error, "the grants of a session that ended cannot be ended");
-        }
-    });
 }
 
 fn unfit_text(text: &str) -> Option<Failure> {
@@ -551,4 +617,18 @@ fn unfit_text(text: &str) -> Option<Failure> {
     }
     let speaks = text.chars().any(char::is_alphanumeric);
     (!speaks).then(|| Failure::new(Hop::Input, ErrorCode::NotUnderstood, "the text holds no word"))
+}
+
+/// What hangs on a session goes with it.
+fn forget(inner: &Inner, session: SessionId, reason: &'static str) {
+    audit::session_ended(&*inner.audit, &session, reason);
+    let (skills, store) = (inner.context.skills.clone(), inner.privacy.store().clone());
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = skills.grants().end_session(&session) {
+            tracing::error!(%error, "the grants of a session that ended cannot be ended");
+        }
+        if let Err(error) = store.end_session(&session) {
+            tracing::error!(%error, "what was kept for a session that ended stays");
+        }
+    });
 }

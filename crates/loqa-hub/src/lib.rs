@@ -16,6 +16,7 @@ pub mod models;
 pub mod native;
 pub mod outbound;
 pub mod paths;
+pub mod privacy;
 pub mod recorder;
 pub mod registry;
 pub mod session;
@@ -23,4 +24,4 @@ pub mod sink;
 pub mod skills;
 pub mod supervisor;
 
-pub use hub::{Hub, RunningTurn, SinkFactory};
+pub use hub::{Hub, RunningTurn, SinkFactory, TurnOptions};

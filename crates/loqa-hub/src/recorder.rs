@@ -1,77 +1,101 @@
-//! The one writer of what happened: publishes each event for observers, keeps it
-//! where the user lets it, and feeds the latency metric.
+//! The one way of what happened: to observers in this process, to those on the bus, to
+//! the store, and into the latency metric; each only as far as the turn's scope lets it.
 //!
-//! Never in the way of a turn: events go through a bounded channel; when that is
-//! full the event is counted as dropped. Audio is never kept here.
+//! Never in the way of a turn: events go through a bounded channel; when that is full
+//! the event is counted as dropped. Recordings are kept only where somebody asked for it.
 
-use anyhow::Context as _;
 use loqa_bus::Bus;
-use loqa_protocol::{TimedEvent, subject};
+use loqa_protocol::{PrivacyScope, TimedEvent, TurnId, header, subject};
+use loqa_store::{Entry, Store};
 use loqa_telemetry::{Measures, VoiceLatency};
-use rusqlite::{Connection, params};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::{mpsc, oneshot};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
-/// Events that may wait to be written, some hundred turns' worth. Chosen.
-const QUEUE: usize = 4096;
+/// Events that may wait to be passed on, some hundred turns' worth. Chosen.
+const QUEUE: usize = 4_096;
+/// Events that an observer in this process may be behind before it misses some. Chosen.
+const BEHIND: usize = 1_024;
 
-enum Entry {
-    Event(TimedEvent),
+enum Job {
+    Event(Box<Entry>),
+    Recording(TurnId, Vec<i16>),
     Flush(oneshot::Sender<()>),
 }
 
 /// Handle on the recorder; cheap to clone.
 #[derive(Clone)]
 pub struct Recorder {
-    queue: mpsc::Sender<Entry>,
+    queue: mpsc::Sender<Job>,
+    observers: broadcast::Sender<Entry>,
     dropped: Arc<AtomicU64>,
     measures: Arc<Measures>,
+    store: Store,
 }
 
 impl Recorder {
-    /// Starts the writer. `database` is `None` when nothing may be kept.
-    pub fn start(database: Option<&Path>, bus: Bus) -> anyhow::Result<Self> {
-        let mut connection = database.map(open).transpose()?;
-        let (queue, mut entries) = mpsc::channel::<Entry>(QUEUE);
+    /// Starts passing on. Call from within the runtime.
+    #[must_use]
+    pub fn start(store: Store, bus: Bus) -> Self {
+        let (queue, mut jobs) = mpsc::channel::<Job>(QUEUE);
+        let (observers, _) = broadcast::channel(BEHIND);
         let measures = Arc::new(Measures::new());
-        let metric = measures.clone();
-        let (store, stored) = mpsc::channel::<Entry>(QUEUE);
-        std::thread::Builder::new()
-            .name("recorder".to_owned())
-            .spawn(move || write_batches(connection.as_mut(), stored))
-            .context("start the recorder's thread")?;
+        let (metric, told, kept) = (Arc::clone(&measures), observers.clone(), store.clone());
         tokio::spawn(async move {
-            while let Some(entry) = entries.recv().await {
-                if let Entry::Event(timed) = &entry {
-                    metric.observe(timed, loqa_protocol::PrivacyScope::Persistent);
-                    // Observers may miss an event; the store does not.
-                    if let Err(e) = bus.publish(&subject::session_events(&timed.session), timed).await {
-                        tracing::debug!(error = %e, "event did not reach the bus");
+            while let Some(job) = jobs.recv().await {
+                match job {
+                    Job::Event(entry) => pass_on(*entry, &metric, &told, &kept, &bus).await,
+                    Job::Recording(turn, samples) => {
+                        let store = kept.clone();
+                        let keeping = move || store.keep_recording(&turn, samples);
+                        match tokio::task::spawn_blocking(keeping).await {
+                            Ok(Ok(())) => {}
+                            Ok(Err(error)) => tracing::error!(%error, "a recording was not kept"),
+                            Err(error) => tracing::error!(%error, "keeping a recording ended badly"),
+                        }
                     }
-                }
-                if store.send(entry).await.is_err() {
-                    return;
+                    Job::Flush(done) => {
+                        let store = kept.clone();
+                        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || store.flush()).await {
+                            tracing::warn!(%error, "the event store did not confirm what it has");
+                        }
+                        let _ = done.send(());
+                    }
                 }
             }
         });
-        Ok(Self { queue, dropped: Arc::default(), measures })
+        Self { queue, observers, dropped: Arc::default(), measures, store }
     }
 
     /// Hands an event over; never waits.
-    pub fn record(&self, event: TimedEvent) {
-        if self.queue.try_send(Entry::Event(event)).is_err() {
+    pub fn record(&self, event: TimedEvent, scope: PrivacyScope) {
+        let entry = Entry { event, scope, wall_ms: wall_ms() };
+        if self.queue.try_send(Job::Event(Box::new(entry))).is_err() {
             let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
             loqa_telemetry::queue_dropped("recorder", 1);
             tracing::warn!(dropped, "recorder is behind, event dropped");
         }
     }
 
+    /// Hands the recording of a turn over, 16 kHz mono, after its events; never waits.
+    pub fn record_audio(&self, turn: TurnId, samples: Vec<i16>, scope: PrivacyScope) {
+        if scope.may_be_kept() && self.queue.try_send(Job::Recording(turn, samples)).is_err() {
+            tracing::warn!("recorder is behind, a recording is not kept");
+        }
+    }
+
+    /// Everything from here on, of every scope: nothing of it leaves this process. Who
+    /// falls behind misses events and is told how many.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<Entry> {
+        self.observers.subscribe()
+    }
+
     /// Waits until everything handed over so far is written.
     pub async fn flush(&self) {
         let (done, written) = oneshot::channel();
-        if self.queue.send(Entry::Flush(done)).await.is_ok() {
+        if self.queue.send(Job::Flush(done)).await.is_ok() {
             let _ = written.await;
         }
     }
@@ -87,77 +111,40 @@ impl Recorder {
     pub fn measures(&self) -> &Measures {
         &self.measures
     }
-}
 
-fn open(path: &Path) -> anyhow::Result<Connection> {
-    let connection = Connection::open(path).with_context(|| format!("open the event store `{}`", path.display()))?;
-    // The path of a turn never waits for this file, so every batch can be made durable.
-    connection
-        .execute_batch(
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000;
-             PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;
-             CREATE TABLE IF NOT EXISTS events (
-                 session TEXT NOT NULL,
-                 turn    TEXT NOT NULL,
-                 seq     INTEGER NOT NULL,
-                 at_us   INTEGER NOT NULL,
-                 wall_ms INTEGER NOT NULL,
-                 name    TEXT NOT NULL,
-                 event   TEXT NOT NULL,
-                 PRIMARY KEY (session, turn, seq)
-             ) WITHOUT ROWID, STRICT;
-             PRAGMA user_version=1;",
-        )
-        .with_context(|| format!("prepare the event store `{}`", path.display()))?;
-    Ok(connection)
-}
-
-fn write_batches(mut connection: Option<&mut Connection>, mut entries: mpsc::Receiver<Entry>) {
-    let mut batch = Vec::new();
-    while entries.blocking_recv_many(&mut batch, 512) > 0 {
-        let mut flushed = Vec::new();
-        let mut events = Vec::new();
-        for entry in batch.drain(..) {
-            match entry {
-                Entry::Event(event) => events.push(event),
-                Entry::Flush(done) => flushed.push(done),
-            }
-        }
-        if let Some(connection) = connection.as_deref_mut()
-            && !events.is_empty()
-            && let Err(e) = write(connection, &events)
-        {
-            // Voice goes on without its record; `loqa doctor` shows a full disk.
-            tracing::error!(error = %e, events = events.len(), "events were not kept");
-        }
-        for done in flushed {
-            let _ = done.send(());
-        }
+    /// Where events are kept.
+    #[must_use]
+    pub const fn store(&self) -> &Store {
+        &self.store
     }
 }
 
-fn write(connection: &mut Connection, events: &[TimedEvent]) -> anyhow::Result<()> {
-    let wall_ms = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
-    let transaction = connection.transaction()?;
-    {
-        let mut insert = transaction.prepare_cached(
-            "INSERT OR IGNORE INTO events (session, turn, seq, at_us, wall_ms, name, event)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        )?;
-        for timed in events {
-            insert.execute(params![
-                timed.session.as_str(),
-                timed.turn.as_str(),
-                timed.seq,
-                i64::try_from(timed.at_us).unwrap_or(i64::MAX),
-                wall_ms,
-                timed.event.name(),
-                serde_json::to_string(&timed.event)?,
-            ])?;
-        }
+async fn pass_on(entry: Entry, metric: &Measures, observers: &broadcast::Sender<Entry>, store: &Store, bus: &Bus) {
+    let timed = &entry.event;
+    metric.observe(timed, entry.scope);
+    // Without an observer there is nobody to tell.
+    let _ = observers.send(entry.clone());
+    if !entry.scope.may_be_kept() {
+        return;
     }
-    transaction.commit()?;
-    Ok(())
+    // Observers on the bus may miss an event; the store does not.
+    let headers = [(header::PRIVACY, entry.scope.as_str())];
+    let sent = match serde_json::to_vec(timed) {
+        Ok(json) => bus
+            .publish_bytes(&subject::session_events(&timed.session), &headers, json.into())
+            .await
+            .map_err(|e| e.to_string()),
+        Err(e) => Err(e.to_string()),
+    };
+    if let Err(error) = sent {
+        tracing::debug!(error, "event did not reach the bus");
+    }
+    if let Err(error) = store.append(entry) {
+        tracing::warn!(%error, "an event was not kept");
+    }
+}
+
+/// Milliseconds since the Unix epoch.
+pub(crate) fn wall_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

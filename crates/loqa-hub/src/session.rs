@@ -22,8 +22,12 @@ pub struct Session {
     pub id: SessionId,
     /// Earlier turns, oldest first.
     pub history: Vec<Remembered>,
+    /// Earlier turns of which nothing is kept, while such turns follow each other.
+    guest: Vec<Remembered>,
     /// The workers that serve it.
     pub pins: Pins,
+    /// Whether recordings of it are kept; `None` where nobody said.
+    pub keep_audio: Option<bool>,
 }
 
 /// A message of an earlier turn.
@@ -60,7 +64,17 @@ impl Session {
     /// A new conversation.
     #[must_use]
     pub fn new(id: SessionId) -> Self {
-        Self { id, history: Vec::new(), pins: Pins::default() }
+        Self { id, history: Vec::new(), guest: Vec::new(), pins: Pins::default(), keep_audio: None }
+    }
+
+    /// Begins or ends a turn of which nothing is kept: it has a history of its own.
+    pub fn swap_histories(&mut self) {
+        std::mem::swap(&mut self.history, &mut self.guest);
+    }
+
+    /// A turn that is kept begins: those before it that are not are over.
+    pub fn forget_guest(&mut self) {
+        self.guest.clear();
     }
 
     /// Remembers one exchange and forgets the oldest beyond the limit.

@@ -2,7 +2,7 @@
 //! `loqa ask`, `loqa nodes`, `loqa skill`. The HTTP API answers the same shapes.
 
 use crate::engine::{Capability, EngineKind};
-use crate::{Failure, InstanceId, LatencySplit, SessionId, ToolCall, TurnClass, TurnId};
+use crate::{Failure, InstanceId, LatencySplit, PrivacyScope, SessionId, ToolCall, TurnClass, TurnId};
 use serde::{Deserialize, Serialize};
 
 /// One typed turn.
@@ -16,6 +16,9 @@ pub struct AskRequest {
     pub session: Option<SessionId>,
     /// Whether the answer is spoken as well.
     pub speak: bool,
+    /// Whether nothing of this turn may be kept, whatever is configured.
+    #[serde(default)]
+    pub guest: bool,
 }
 
 /// How the turn went.
@@ -93,6 +96,47 @@ pub enum AuditReply {
     Erased {
         /// Of how many rows.
         payloads: u64,
+    },
+    /// It did not work.
+    Refused {
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// What the operator asks of the event store that a running hub writes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum StoreRequest {
+    /// Remove a session with all that hangs on it.
+    Delete {
+        /// Which.
+        session: SessionId,
+    },
+    /// Remove everything.
+    Wipe,
+    /// Turn guest mode on or off, or ask whether it is on.
+    Guest {
+        /// `None` only asks.
+        on: Option<bool>,
+    },
+}
+
+/// How that went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum StoreReply {
+    /// Rows were removed.
+    Erased {
+        /// How many, as `docs/store.md` describes it.
+        erased: serde_json::Value,
+    },
+    /// Whether guest mode is on.
+    Guest {
+        /// It is.
+        on: bool,
+        /// How long a turn that begins may be remembered.
+        scope: PrivacyScope,
     },
     /// It did not work.
     Refused {

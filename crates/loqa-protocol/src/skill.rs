@@ -3,7 +3,7 @@
 //! host calls go over the bus.
 
 use crate::id::CallId;
-use crate::{ErrorCode, ToolOutcome};
+use crate::{ErrorCode, PrivacyScope, ToolOutcome};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -42,6 +42,9 @@ pub enum SkillCall {
     Tool {
         /// Names this call in host calls and in a cancel.
         call: CallId,
+        /// How long what led to it may be remembered.
+        #[serde(default)]
+        scope: PrivacyScope,
         /// Name of the tool.
         tool: String,
         /// Its arguments.
@@ -54,6 +57,9 @@ pub enum SkillCall {
     Device {
         /// As in a tool's call.
         call: CallId,
+        /// As in a tool's call.
+        #[serde(default)]
+        scope: PrivacyScope,
         /// `turn_on`, `set_temperature` and the like, as Home Assistant names its services.
         operation: String,
         /// `domain.name`.

@@ -23,6 +23,8 @@ pub const HUB_GRANT: &str = "loqa.hub.grant";
 pub const HUB_SKILLS: &str = "loqa.hub.skills";
 /// Operator → hub: [`crate::client::AuditRequest`], answered with [`crate::client::AuditReply`].
 pub const HUB_AUDIT: &str = "loqa.hub.audit";
+/// Operator → hub: [`crate::client::StoreRequest`], answered with [`crate::client::StoreReply`].
+pub const HUB_STORE: &str = "loqa.hub.store";
 /// Hub → hub: the readiness nonce.
 pub const HUB_NONCE: &str = "loqa.hub.nonce";
 
@@ -308,6 +310,12 @@ pub const CATALOG: &[SubjectSpec] = &[
         pattern: HUB_AUDIT,
         direction: "operator → hub",
         payload: "AuditRequest → AuditReply",
+        delivery: Delivery::Request,
+    },
+    SubjectSpec {
+        pattern: HUB_STORE,
+        direction: "operator → hub",
+        payload: "StoreRequest → StoreReply",
         delivery: Delivery::Request,
     },
     SubjectSpec {

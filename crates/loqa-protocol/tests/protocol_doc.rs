@@ -6,6 +6,7 @@
 
 use loqa_protocol::client::{
     AskReply, AskRequest, AuditReply, AuditRequest, NodeInfo, SkillFault, SkillRow, SkillsReply, SkillsRequest,
+    StoreReply, StoreRequest,
 };
 use loqa_protocol::engine::{
     Control, ControlAnswer, DEAD_AFTER_MS, EngineAnnounce, EngineBoot, EngineHello, HEARTBEAT_MS, Heartbeat, HubAnswer,
@@ -46,7 +47,7 @@ fn types() -> BTreeMap<&'static str, (RoundTrip, Option<&'static str>)> {
         HubAnswer by "type", LlmReply by "type", LlmRequest, ModelInUse, ModelsReply by "type", ModelsRequest by "type", NodeInfo, PlannedBy by "by",
         Prompt, PromptEvent by "type", PromptReply by "type", PromptRequest by "type",
         SkillAnswer by "type", SkillBoot, SkillCall by "type", SkillFault, SkillNotification, SkillPublication,
-        SkillRow, SkillsReply by "type", SkillsRequest by "type", SttReply by "type", SttRequest, TimedEvent,
+        SkillRow, SkillsReply by "type", SkillsRequest by "type", StoreReply by "type", StoreRequest by "type", SttReply by "type", SttRequest, TimedEvent,
         TtsReply by "type", TtsRequest, TurnEvent by "type",
     }
 }
@@ -149,7 +150,10 @@ fn error_codes_are_those_of_the_code() {
 #[test]
 fn headers_are_those_of_the_code() {
     let documented: Vec<String> = table(&document(), "## Headers").into_iter().map(|row| row[0].clone()).collect();
-    assert_eq!(documented, [header::KIND, header::SEQ, header::END, header::VOICED, header::TRACEPARENT]);
+    assert_eq!(
+        documented,
+        [header::KIND, header::SEQ, header::END, header::VOICED, header::TRACEPARENT, header::PRIVACY]
+    );
 }
 
 #[test]

@@ -9,7 +9,7 @@
 
 use extism::{CompiledPlugin, Function, PTR, Plugin, PluginBuilder, UserData, Wasm};
 use loqa_audit::{Actor, ActorKind, Context, Entry, Journal, JournalError, Kind, Outcome};
-use loqa_protocol::{SessionId, ToolCall, TurnId};
+use loqa_protocol::{PrivacyScope, SessionId, ToolCall, TurnId};
 use loqa_skills::{Effects, HostFunction, Invocation, Said, SkillHost, SkillHostOptions, SystemClock, Taint};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -178,6 +178,7 @@ fn invocation(tool: &str, arguments: Value) -> Invocation {
     Invocation {
         session: SessionId::from_bits(1),
         turn: TurnId::from_bits(1),
+        scope: PrivacyScope::Persistent,
         call: ToolCall { name: tool.to_owned(), arguments },
         taint: Taint::user(),
         said: Said::default(),

@@ -23,7 +23,7 @@ use crate::taint::Taint;
 use ask::Asking;
 use flight::{Held, InFlight};
 use loqa_audit::{Decision, Journal, Kind, Outcome, Status};
-use loqa_protocol::{SessionId, TurnId};
+use loqa_protocol::{PrivacyScope, SessionId, TurnId};
 use rate::{Limits, Rates};
 pub use reason::Reason;
 use record::{entry, prompt};
@@ -52,6 +52,8 @@ pub struct Actor {
     pub invocation: u64,
     /// The session and turn that called it; `None` for an event.
     pub turn: Option<(SessionId, TurnId)>,
+    /// How long what led to it may be remembered.
+    pub scope: PrivacyScope,
     /// [`Gate::revocations`] when the call began: what is taken away after it is denied
     /// to the rest of the call without a question.
     pub since: u64,

@@ -19,7 +19,7 @@ use crate::secrets::Secrets;
 use crate::store::{Store, StoreError};
 use crate::{CallControl, Clock, Invocation, MAX_BUDGET, Said, SkillError, SkillEvent, SkillHost, Taint};
 use loqa_audit::{LogOnly, Outcome, Status};
-use loqa_protocol::{Failure, SessionId, ToolCall, ToolOutcome, TurnId};
+use loqa_protocol::{Failure, PrivacyScope, SessionId, ToolCall, ToolOutcome, TurnId};
 use loqa_turn::intent::IntentIndex;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -188,6 +188,7 @@ impl DryRun {
         let outcome = self.host.call(&Invocation {
             session: SessionId::from_bits(0),
             turn: TurnId::from_bits(0),
+            scope: PrivacyScope::Persistent,
             call,
             taint: Taint::user(),
             said: Said { utterance, history: Vec::new(), taint: Taint::user() },

@@ -5,7 +5,7 @@ pub(crate) mod intent;
 mod invoke;
 pub(crate) mod publications;
 
-pub(crate) use invoke::{MAX_SAY_CHARS, failure};
+pub(crate) use invoke::{MAX_SAY_CHARS, contents, failure};
 
 use crate::authorize::{Gate, Reach, Request, Usage};
 use crate::clock::Clock;
@@ -28,7 +28,7 @@ use intent::IntentWriter;
 use invoke::Call;
 use loqa_audit::{Journal, LogOnly, Outcome, Status};
 use loqa_protocol::llm::ChatMessage;
-use loqa_protocol::{ErrorCode, Failure, SessionId, ToolCall, ToolOutcome, ToolSpec, TurnId};
+use loqa_protocol::{ErrorCode, Failure, PrivacyScope, SessionId, ToolCall, ToolOutcome, ToolSpec, TurnId};
 use loqa_turn::intent::IntentDecl;
 use publications::Publication;
 use serde_json::{Value, json};
@@ -63,6 +63,9 @@ pub struct Invocation {
     pub session: SessionId,
     /// The turn that asked.
     pub turn: TurnId,
+    /// How long it may be remembered. Of an ephemeral one skills cannot read what was said,
+    /// and what they write lives in memory.
+    pub scope: PrivacyScope,
     /// Tool and arguments, not yet checked.
     pub call: ToolCall,
     /// Where tool and arguments come from.
@@ -121,6 +124,8 @@ pub struct Delivery {
     pub to: String,
     /// `bus.<skill>.<topic>` and `{"from", "topic", "data"}`.
     pub event: SkillEvent,
+    /// How long what led to it may be remembered.
+    pub scope: PrivacyScope,
     /// Where its data come from.
     pub taint: Taint,
     /// `<skill>.<topic>`, as `bus:subscribe` names it.
@@ -164,13 +169,14 @@ impl SkillHost {
         journal: Arc<dyn Journal>,
         rehearsal: Option<Arc<Rehearsal>>,
     ) -> Result<Self, SkillError> {
-        let store = Store::open(data_dir)?;
+        let (store, ephemeral) = (Store::open(data_dir)?, Store::in_memory()?);
         let watchdog = Watchdog::start().map_err(SkillError::Threads)?;
         let intents = IntentWriter::start(Arc::clone(&journal)).map_err(SkillError::Threads)?;
         let clock_offset_ms = Mutex::new(clock.wall_ms() - clock.steady_ms());
         let grants = Arc::new(Grants::open(data_dir, Arc::clone(&clock), Arc::clone(&journal))?);
         let shared = Arc::new(Shared {
             store,
+            ephemeral,
             gate: Gate::new(grants, journal),
             effects,
             clock,
@@ -256,6 +262,7 @@ impl SkillHost {
             tracing::error!(skill = name, %error, "the secrets of a removed skill stay");
         }
         self.shared.secrets.forget(name)?;
+        self.shared.ephemeral.forget(name)?;
         Ok(self.shared.store.forget(name)?)
     }
 
@@ -374,7 +381,7 @@ impl SkillHost {
 
     /// The same, and where what came back comes from: the arguments, and all that the skill read.
     pub fn call_tainted(&self, invocation: &Invocation) -> (Result<ToolOutcome, Failure>, Taint) {
-        let Invocation { session, turn, call, taint, said, budget, cancel } = invocation;
+        let Invocation { session, turn, scope, call, taint, said, budget, cancel } = invocation;
         let native = self.all_natives().into_iter().find_map(|skill| {
             let tool = skill.manifest.tool(&call.name).cloned()?;
             Some((skill, tool))
@@ -406,8 +413,10 @@ impl SkillHost {
                 trigger: &call.name,
                 input: &input,
                 turn: Some((session.clone(), turn.clone())),
+                scope: *scope,
                 taint: taint.clone(),
-                said: said.clone(),
+                // Nothing of an ephemeral turn is given to whoever might keep it.
+                said: if scope.may_be_kept() { said.clone() } else { Said::default() },
                 budget: *budget,
                 cancel: Arc::clone(cancel),
                 fired: None,
@@ -427,7 +436,7 @@ impl SkillHost {
         let result = self.deliver_once(skill, event, timer);
         if let (Err(failure), Some(id)) = (&result, timer) {
             let due_ms = self.shared.clock.wall_ms() + RETRY_MS;
-            match self.shared.store.retry(skill, id, due_ms) {
+            match self.shared.store_of(self.scope_of_timer(skill, event)).retry(skill, id, due_ms) {
                 Ok(true) => tracing::warn!(skill, %failure, "a timer's event was not accepted and is offered again"),
                 Ok(false) => tracing::error!(skill, %failure, "a timer's event was not accepted and is dropped"),
                 Err(error) => {
@@ -447,7 +456,7 @@ impl SkillHost {
             return Vec::new();
         }
         let skills = self.all();
-        let deliveries = published.into_iter().flat_map(|Publication { from, topic, data, taint, depth }| {
+        let deliveries = published.into_iter().flat_map(|Publication { from, topic, data, scope, taint, depth }| {
             let port = format!("{from}.{topic}");
             let name = format!("{BUS_EVENT_PREFIX}{port}");
             let data = json!({ "from": from, "topic": topic, "data": data });
@@ -456,6 +465,7 @@ impl SkillHost {
             let deliver = |skill: &Arc<Skill>| Delivery {
                 to: skill.manifest.name.clone(),
                 event: event.clone(),
+                scope,
                 taint: taint.clone(),
                 port: port.clone(),
                 depth,
@@ -467,7 +477,7 @@ impl SkillHost {
 
     /// Delivers a publication, if the skill may hear it; as [`Self::deliver`].
     pub fn deliver_publication(&self, delivery: &Delivery) -> Result<Option<ToolOutcome>, Failure> {
-        let Delivery { to, event, taint, port, depth } = delivery;
+        let Delivery { to, event, scope, taint, port, depth } = delivery;
         let Some(skill) = self.skill(to).filter(|skill| skill.manifest.events.contains(&event.name)) else {
             return Ok(None);
         };
@@ -489,7 +499,7 @@ impl SkillHost {
                 return Ok(None);
             }
         }
-        self.send_event(&skill, event, taint.clone(), None, *depth)
+        self.send_event(&skill, event, *scope, taint.clone(), None, *depth)
     }
 
     /// When the next timer is due, in milliseconds since the Unix epoch. Ask again after
@@ -497,10 +507,13 @@ impl SkillHost {
     #[must_use]
     pub fn next_timer(&self) -> Option<i64> {
         self.follow_clock();
-        self.shared.store.next_due().unwrap_or_else(|error| {
-            tracing::error!(%error, "the timers cannot be read");
-            None
-        })
+        let next = [&self.shared.store, &self.shared.ephemeral].into_iter().map(|store| {
+            store.next_due().unwrap_or_else(|error| {
+                tracing::error!(%error, "the timers cannot be read");
+                None
+            })
+        });
+        next.flatten().min()
     }
 
     /// The timers that are due at `now_ms` on the wall clock, earliest first. Each is
@@ -509,10 +522,14 @@ impl SkillHost {
     #[must_use]
     pub fn due_timers(&self, now_ms: i64) -> Vec<DueTimer> {
         self.follow_clock();
-        let rows = self.shared.store.claim_due(now_ms).unwrap_or_else(|error| {
-            tracing::error!(%error, "the timers cannot be read");
-            Vec::new()
+        let due = [&self.shared.store, &self.shared.ephemeral].into_iter().map(|store| {
+            store.claim_due(now_ms).unwrap_or_else(|error| {
+                tracing::error!(%error, "the timers cannot be read");
+                Vec::new()
+            })
         });
+        let mut rows: Vec<_> = due.flatten().collect();
+        rows.sort_by_key(|row| row.due_ms);
         rows.into_iter()
             .map(|row| DueTimer {
                 skill: row.skill,
@@ -525,6 +542,18 @@ impl SkillHost {
                 }),
             })
             .collect()
+    }
+
+    /// The scope of the turn that set a timer, from where the timer is kept.
+    fn scope_of_timer(&self, skill: &str, event: &SkillEvent) -> PrivacyScope {
+        let id = event.data.get("id").and_then(Value::as_str);
+        let due_ms = event.data.get("due_ms").and_then(Value::as_i64);
+        let in_memory = |(id, due_ms)| self.shared.ephemeral.is_firing(skill, id, due_ms).unwrap_or(true);
+        if event.name == TIMER_ELAPSED && id.zip(due_ms).is_some_and(in_memory) {
+            PrivacyScope::Ephemeral
+        } else {
+            PrivacyScope::Persistent
+        }
     }
 
     fn all(&self) -> Vec<Arc<Skill>> {
@@ -543,10 +572,11 @@ impl SkillHost {
     ) -> Result<Option<ToolOutcome>, Failure> {
         let skill =
             self.skill(name).ok_or_else(|| failure(ErrorCode::ToolUnknown, format!("no skill `{name}` is loaded")))?;
+        let scope = self.scope_of_timer(name, event);
         if !skill.manifest.events.contains(&event.name) {
             // Nobody waits for it, so the timer is done.
             self.shared
-                .store
+                .store_of(scope)
                 .commit(name, &Draft::default(), timer)
                 .map_err(|error| failure(ErrorCode::StorageFault, error.to_string()))?;
             return Ok(None);
@@ -554,16 +584,17 @@ impl SkillHost {
         // A timer brings back what the skill gave it.
         let taint = self
             .shared
-            .store
+            .store_of(scope)
             .stored_taint(name)
             .map_err(|error| failure(ErrorCode::StorageFault, error.to_string()))?;
-        self.send_event(&skill, event, taint, timer, 0)
+        self.send_event(&skill, event, scope, taint, timer, 0)
     }
 
     fn send_event(
         &self,
         skill: &Skill,
         event: &SkillEvent,
+        scope: PrivacyScope,
         taint: Taint,
         fired: Option<&str>,
         depth: u32,
@@ -579,6 +610,7 @@ impl SkillHost {
                 trigger: &event.name,
                 input: &input,
                 turn: None,
+                scope,
                 taint,
                 said: Said::default(),
                 budget: crate::skill::budget(&skill.manifest, DEFAULT_BUDGET),
@@ -627,7 +659,8 @@ impl SkillHost {
         let offset = self.shared.clock.wall_ms() - self.shared.clock.steady_ms();
         let jump = offset - *known;
         if jump.abs() > CLOCK_JUMP_MS {
-            match self.shared.store.shift_timers(jump) {
+            let moved = self.shared.store.shift_timers(jump);
+            match moved.and_then(|()| self.shared.ephemeral.shift_timers(jump)) {
                 Ok(()) => tracing::info!(jump_ms = jump, "the clock was set, timers keep their remaining time"),
                 // Not taken over, so that the next look tries again.
                 Err(error) => return tracing::error!(%error, "the clock was set and timers cannot be moved"),

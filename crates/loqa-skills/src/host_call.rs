@@ -258,7 +258,7 @@ impl Running {
     fn absorb_stored(&mut self, function: HostFunction) {
         if matches!(function, HostFunction::KvGet | HostFunction::KvList | HostFunction::TimerList) {
             // A store that cannot be read has given nothing, or something that nobody can vouch for.
-            let stored = self.shared.store.stored_taint(&self.actor.skill);
+            let stored = self.shared.store_of(self.actor.scope).stored_taint(&self.actor.skill);
             self.taint.absorb(&stored.unwrap_or_else(|_| Taint::default().with(Label::File)));
         }
     }

@@ -29,6 +29,7 @@ pub mod permission;
 pub mod schema;
 pub mod scope;
 pub mod secrets;
+pub mod sheet;
 mod skill;
 mod store;
 pub mod taint;
@@ -57,6 +58,7 @@ pub use taint::{Label, Taint};
 use authorize::Gate;
 use dry_run::Rehearsal;
 use host::publications::Publications;
+use loqa_protocol::PrivacyScope;
 use secrets::Secrets;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -65,6 +67,8 @@ use store::Store;
 /// What all skills of a host share.
 struct Shared {
     store: Store,
+    /// What is written in turns of which nothing may be kept: in memory, apart from the rest.
+    ephemeral: Store,
     gate: Gate,
     effects: Arc<dyn Effects>,
     clock: Arc<dyn Clock>,
@@ -72,6 +76,14 @@ struct Shared {
     publications: Publications,
     /// Set in a dry run.
     rehearsal: Option<Arc<Rehearsal>>,
+}
+
+impl Shared {
+    /// Where a call in that scope reads and writes what its skill keeps. A turn of which
+    /// nothing may be kept sees what other such turns wrote since the start, and nothing else.
+    const fn store_of(&self, scope: PrivacyScope) -> &Store {
+        if scope.may_be_kept() { &self.store } else { &self.ephemeral }
+    }
 }
 
 /// Why the host or a skill cannot be loaded.

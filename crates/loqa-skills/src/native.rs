@@ -20,7 +20,7 @@ use call::{FaultCount, NativeCall, Unasked};
 use loqa_audit::{Outcome, Status};
 use loqa_protocol::id::CallId;
 use loqa_protocol::skill::{SkillAnswer, SkillCall};
-use loqa_protocol::{SessionId, TurnId};
+use loqa_protocol::{PrivacyScope, SessionId, TurnId};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -282,6 +282,7 @@ impl SkillHost {
             digest: skill.digest.clone(),
             invocation: self.next_invocation(),
             turn,
+            scope: PrivacyScope::Persistent,
             since: self.shared.gate.revocations(),
             control,
         }

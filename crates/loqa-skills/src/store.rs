@@ -106,6 +106,22 @@ impl Store {
         Ok(Self { connection: Mutex::new(connection) })
     }
 
+    /// A store in memory, for what may not be written.
+    pub(crate) fn in_memory() -> Result<Self, StoreError> {
+        let mut connection = Connection::open_in_memory()?;
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
+        migrate(&mut connection)?;
+        Ok(Self { connection: Mutex::new(connection) })
+    }
+
+    /// Whether this timer was taken by [`Self::claim_due`] and is not done yet.
+    pub(crate) fn is_firing(&self, skill: &str, id: &str, due_ms: i64) -> Result<bool, StoreError> {
+        let connection = self.lock();
+        let mut statement = connection
+            .prepare_cached("SELECT 1 FROM timer WHERE skill = ?1 AND id = ?2 AND due_ms = ?3 AND firing = 1")?;
+        Ok(statement.exists(params![skill, id, due_ms])?)
+    }
+
     /// Copies the store of one data folder to another one, which is empty.
     pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), StoreError> {
         let file = from.join(FILE_NAME);

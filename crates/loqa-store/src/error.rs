@@ -99,6 +99,13 @@ impl StoreError {
         Self::Open { path: path.to_owned(), reason: reason.to_string() }
     }
 
+    /// Nothing of that name is kept.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn not_kept(what: &'static str, id: impl ToString) -> Self {
+        Self::not_found(what, id)
+    }
+
     pub(crate) fn not_found(what: &'static str, id: impl ToString) -> Self {
         Self::NotFound { what, id: id.to_string() }
     }

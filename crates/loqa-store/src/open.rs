@@ -101,7 +101,7 @@ fn prepare(path: &Path, now_ms: i64, notices: &mut Vec<String>) -> Result<Connec
 /// Copies the database to a new file that only the user can read.
 pub(crate) fn back_up(connection: &Connection, to: &Path) -> Result<(), StoreError> {
     create_private(to).map_err(|e| StoreError::open(to, e))?;
-    schema::copy_to(connection, to)
+    Ok(schema::copy_to(connection, to)?)
 }
 
 /// The writer has ended well and found no damage.

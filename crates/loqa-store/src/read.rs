@@ -405,10 +405,9 @@ impl Reader {
         let made = match &self.source {
             Source::Memory(shared) => open::back_up(&lock(shared), to),
             // Without a limit of time: a large file takes long.
-            Source::File { path, .. } => schema::open_reader(path).map_err(StoreError::from).and_then(|connection| {
-                connection.pragma_update(None, "query_only", false)?;
-                open::back_up(&connection, to)
-            }),
+            Source::File { path, .. } => schema::open_reader(path)
+                .map_err(StoreError::from)
+                .and_then(|connection| open::back_up(&connection, to)),
         };
         if made.is_err() {
             let _ = std::fs::remove_file(to);

@@ -1,7 +1,7 @@
 //! The tables and how they came to be: ordered SQL files, each applied in one
 //! transaction that ends with its number in `user_version`.
 
-use crate::StoreError;
+use rusqlite::backup::Backup;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::path::Path;
@@ -18,6 +18,8 @@ const BUSY: Duration = Duration::from_secs(2);
 const WRITER_CACHE: i64 = 8 * 1024;
 /// Page cache of each reader in KiB. Chosen.
 const READER_CACHE: i64 = 4 * 1024;
+/// All pages of a copy in one step: what is written meanwhile does not begin it anew.
+const ALL_PAGES: i32 = i32::MAX;
 /// A write-ahead file that has grown is cut back to this, in bytes; from the rules of this project.
 const WAL_LIMIT: i64 = 8 << 20;
 
@@ -88,11 +90,11 @@ pub(crate) fn fault(connection: &Connection, thorough: bool) -> rusqlite::Result
     Ok((found != "ok").then_some(found))
 }
 
-/// Copies the whole database to a file that is not there yet, or is empty.
-pub(crate) fn copy_to(connection: &Connection, to: &Path) -> Result<(), StoreError> {
-    let Some(name) = to.to_str() else {
-        return Err(StoreError::open(to, "its name is not Unicode; choose another one"));
-    };
-    connection.execute("VACUUM INTO ?1", [name])?;
-    Ok(())
+/// Copies the whole database to a file, in one step, beside its writer.
+pub(crate) fn copy_to(connection: &Connection, to: &Path) -> rusqlite::Result<()> {
+    let mut copy = Connection::open(to)?;
+    copy.pragma_update(None, "synchronous", "FULL")?;
+    Backup::new(connection, &mut copy)?.run_to_completion(ALL_PAGES, Duration::ZERO, None)?;
+    // One file, without side files.
+    copy.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()))
 }

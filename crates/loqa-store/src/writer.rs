@@ -98,6 +98,8 @@ impl Writer {
             for (n, done) in waiting.drain(..) {
                 let _ = done.send(Ok(n));
             }
+            // Time to die in.
+            std::thread::sleep(std::time::Duration::from_millis(20));
         }
         let connection = Arc::clone(&self.connection);
         let result = commit(&mut lock(&connection), &mut self.folds, entries);

@@ -150,14 +150,14 @@ fn take(
         running.lock().unwrap_or_else(PoisonError::into_inner).len()
     };
     match message.json::<SkillCall>() {
-        Ok(SkillCall::Tool { call: id, tool, arguments, deadline_ms }) => {
+        Ok(SkillCall::Tool { call: id, scope: _, tool, arguments, deadline_ms }) => {
             tracing::debug!(running = lock(running), %tool, "call");
             let call = Call::new(hub.clone(), id.clone(), Duration::from_millis(deadline_ms));
             let shared = Arc::clone(shared);
             let work = async move { tools::run(&shared, &call, &tool, &arguments).await };
             begin(running, bus, id, message, work);
         }
-        Ok(SkillCall::Device { call: id, operation, entity, data, deadline_ms }) => {
+        Ok(SkillCall::Device { call: id, operation, entity, data, deadline_ms, .. }) => {
             tracing::debug!(running = lock(running), %operation, %entity, "order of another skill");
             let call = Call::new(hub.clone(), id.clone(), Duration::from_millis(deadline_ms));
             let shared = Arc::clone(shared);

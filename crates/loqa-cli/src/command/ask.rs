@@ -4,9 +4,9 @@ use super::{nodes, print_turn, turn_code, turn_json};
 use crate::Session;
 use anyhow::{Context as _, bail};
 use clap::Args;
-use loqa_hub::Hub;
 use loqa_hub::session::driver::TurnInput;
 use loqa_hub::sink::AudioSink;
+use loqa_hub::{Hub, TurnOptions};
 use loqa_protocol::client::{AskReply, AskRequest, TurnReport};
 use loqa_protocol::{SessionId, subject};
 use std::process::ExitCode;
@@ -21,6 +21,9 @@ pub struct Ask {
     /// Continue this session of the running hub.
     #[arg(long)]
     session: Option<SessionId>,
+    /// Keep nothing of this turn.
+    #[arg(long)]
+    guest: bool,
 }
 
 /// A turn's own deadline is shorter; this bounds the wait for a hub that hangs.
@@ -32,13 +35,13 @@ impl Ask {
         let text = self.text.join(" ");
         let report = match nodes::connect(&session).await? {
             Some(bus) => {
-                let request = AskRequest { text, session: self.session, speak: false };
+                let request = AskRequest { text, session: self.session, speak: false, guest: self.guest };
                 match bus.request(subject::HUB_ASK, &request, PATIENCE).await.context("ask the running hub")? {
                     AskReply::Turn(report) => report,
                     AskReply::Refused { failure } => bail!("the hub refused: {failure}"),
                 }
             }
-            None => ask_own_hub(&session, text).await?,
+            None => ask_own_hub(&session, text, self.guest).await?,
         };
         if session.json {
             println!("{}", turn_json(&report, None));
@@ -49,7 +52,7 @@ impl Ask {
     }
 }
 
-async fn ask_own_hub(session: &Session, text: String) -> anyhow::Result<TurnReport> {
+async fn ask_own_hub(session: &Session, text: String, guest: bool) -> anyhow::Result<TurnReport> {
     let mut config = session.config.clone();
     // A typed turn needs neither ears nor a voice.
     config.set("stt.enabled", "false")?;
@@ -59,7 +62,8 @@ async fn ask_own_hub(session: &Session, text: String) -> anyhow::Result<TurnRepo
         eprintln!("loqa: {capability} is not available: {reason}");
     }
     let (sink, _recording) = AudioSink::memory();
-    let turn = hub.begin(None, TurnInput::Text(text), sink).await;
+    let options = TurnOptions { guest, ..TurnOptions::default() };
+    let turn = hub.begin_with(options, TurnInput::Text(text), sink).await;
     let report = turn.report().await;
     hub.stop().await;
     report

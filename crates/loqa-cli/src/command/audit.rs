@@ -465,7 +465,7 @@ fn now_ms() -> i64 {
 }
 
 /// `2026-11-22 19:00:00`, UTC. The calendar is Howard Hinnant's `civil_from_days`.
-fn utc(wall_ms: i64) -> String {
+pub(super) fn utc(wall_ms: i64) -> String {
     let (days, ms) = (wall_ms.div_euclid(86_400_000), wall_ms.rem_euclid(86_400_000));
     let z = days + 719_468;
     let era = z.div_euclid(146_097);

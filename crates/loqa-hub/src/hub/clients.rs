@@ -1,6 +1,6 @@
 //! Answers clients of the bus that hold the operator's credentials.
 
-use super::Inner;
+use super::{Inner, TurnOptions};
 use crate::{audit, models};
 use loqa_audit::Journal as _;
 use loqa_bus::Bus;
@@ -35,7 +35,9 @@ pub(super) async fn serve(inner: Arc<Inner>, bus: Bus) {
                 tokio::spawn(async move {
                     let reply = match message.json::<AskRequest>() {
                         Ok(ask) => {
-                            let turn = super::ask(&inner, ask.session, ask.text, ask.speak).await;
+                            let options =
+                                TurnOptions { session: ask.session, guest: ask.guest, keep_audio: None };
+                            let turn = super::ask(&inner, options, ask.text, ask.speak).await;
                             match turn.report().await {
                                 Ok(report) => AskReply::Turn(report),
                                 Err(e) => AskReply::Refused {

@@ -44,6 +44,8 @@ pub struct TurnContext {
     pub prompts: Arc<Prompts>,
     /// Takes the events.
     pub recorder: Recorder,
+    /// Whether what is said in this turn is kept as a recording.
+    pub keep_audio: bool,
     /// Which engines answer and how.
     pub voice: Arc<VoiceSettings>,
 }
@@ -109,6 +111,9 @@ enum Wake {
 
 /// Tokens of one reply. Chosen: about a minute of speech.
 const MAX_REPLY_TOKENS: u32 = 256;
+/// Longest recording of a turn in samples: what the recogniser takes.
+const MAX_RECORDED: usize =
+    (loqa_protocol::audio::MAX_UTTERANCE_SECONDS * loqa_protocol::audio::INPUT_SAMPLE_RATE) as usize;
 /// Hop events that may wait for the driver; a full channel makes the hop wait.
 const HOP_EVENTS: usize = 256;
 
@@ -165,6 +170,7 @@ pub async fn run_turn(
         sink_asked: false,
         first_clause_cached: false,
         samples: 0,
+        recorded: Vec::new(),
         started: now,
         seq: 0,
         report: TurnReport {
@@ -182,7 +188,10 @@ pub async fn run_turn(
     driver.report.session = driver.session.id.clone();
     driver.perform(actions).await;
     driver.run().await;
-    let (report, taint) = (driver.report, driver.taint);
+    let (report, taint, recorded) = (driver.report, driver.taint, std::mem::take(&mut driver.recorded));
+    if !recorded.is_empty() {
+        context.recorder.record_audio(report.turn.clone(), recorded, context.reach.scope);
+    }
     if report.failure.is_none() {
         session.remember((&report.transcript, taint.said()), (&report.reply, &taint.of_reply()));
     }
@@ -236,6 +245,8 @@ struct Driver<'a> {
     sink_asked: bool,
     first_clause_cached: bool,
     samples: u64,
+    /// What was said, where it is kept.
+    recorded: Vec<i16>,
     started: Instant,
     seq: u32,
     report: TurnReport,
@@ -296,6 +307,9 @@ impl Driver<'_> {
             Wake::Voice(VoiceInput::Frame { samples, voiced }) => {
                 let first = self.samples == 0;
                 self.samples += samples.len() as u64;
+                if self.context.keep_audio && self.recorded.len() < MAX_RECORDED {
+                    self.recorded.extend_from_slice(&samples);
+                }
                 if let Some(recogniser) = &self.to_recogniser {
                     // The channel holds a whole utterance; a full one means more than that.
                     if recogniser.try_send(VoiceInput::Frame { samples, voiced }).is_err() {
@@ -521,6 +535,7 @@ impl Driver<'_> {
         let invocation = Invocation {
             session: self.session.id.clone(),
             turn: self.report.turn.clone(),
+            scope: self.context.reach.scope,
             call,
             taint: self.taint.of_call().clone(),
             said: Said {
@@ -678,13 +693,14 @@ impl Driver<'_> {
         };
         let seq = self.seq;
         self.seq += 1;
-        self.context.recorder.record(TimedEvent {
+        let timed = TimedEvent {
             session: self.session.id.clone(),
             turn: self.report.turn.clone(),
             seq,
             at_us: u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX),
             event,
-        });
+        };
+        self.context.recorder.record(timed, self.context.reach.scope);
     }
 }
 

@@ -14,7 +14,7 @@ use loqa_protocol::engine::{Control, ControlAnswer};
 use loqa_protocol::llm::{LlmDone, LlmReply, LlmRequest};
 use loqa_protocol::stt::{SttFinal, SttReply, SttRequest};
 use loqa_protocol::tts::{TtsDone, TtsReply, TtsRequest};
-use loqa_protocol::{ErrorCode, Failure, Hop, InstanceId, ToolCall, WorkId, audio, header, subject};
+use loqa_protocol::{ErrorCode, Failure, Hop, InstanceId, PrivacyScope, ToolCall, WorkId, audio, header, subject};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -55,6 +55,8 @@ pub struct Reach {
     pub pins: Pins,
     /// Records what goes to a server outside.
     pub outside: Arc<Outside>,
+    /// How long what is asked may be remembered; told to every engine.
+    pub scope: PrivacyScope,
 }
 
 /// A running hop; dropping it stops the task and cancels the work.
@@ -196,7 +198,11 @@ impl Reach {
         loop {
             while sent < utterance.frames.len() {
                 let (samples, voiced) = &utterance.frames[sent];
-                let headers = [(header::SEQ, &*sent.to_string()), (header::VOICED, if *voiced { "1" } else { "0" })];
+                let headers = [
+                    (header::SEQ, &*sent.to_string()),
+                    (header::VOICED, if *voiced { "1" } else { "0" }),
+                    (header::PRIVACY, self.scope.as_str()),
+                ];
                 self.publish(&audio_subject, &headers, audio::pcm_to_bytes(samples)).await?;
                 sent += 1;
             }
@@ -442,7 +448,9 @@ impl Reach {
             let message = format!("not a capability: `{capability}`");
             return Err(Ended::Refused(Failure::new(hop, ErrorCode::EngineMissing, message)));
         };
-        let mut stream = self.bus.open_stream(&subject, request).await.map_err(|e| bus_ended(hop, &e))?;
+        let headers = [(header::PRIVACY, self.scope.as_str())];
+        let mut stream =
+            self.bus.open_stream_with(&subject, &headers, request).await.map_err(|e| bus_ended(hop, &e))?;
         let pin_lost = async {
             match &pin {
                 Some(instance) => self.registry.lost(instance).await,

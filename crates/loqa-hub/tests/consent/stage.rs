@@ -128,6 +128,7 @@ impl Stage {
                 server: server.state(),
                 pins: Pins::default(),
                 outside: Arc::new(Outside::new(Arc::new(LogOnly), BTreeMap::new())),
+                scope: loqa_protocol::PrivacyScope::Persistent,
             },
             settings: Arc::new(TurnSettings {
                 llm_tiers: vec![MODEL.to_owned()],
@@ -138,7 +139,11 @@ impl Stage {
             tools: Arc::new(skills.tools()),
             skills,
             prompts: Arc::clone(&prompts),
-            recorder: Recorder::start(None, bus.clone()).unwrap(),
+            keep_audio: false,
+            recorder: Recorder::start(
+                loqa_store::Store::open(loqa_store::StoreOptions::memory()).unwrap(),
+                bus.clone(),
+            ),
             voice: Arc::new(VoiceSettings {
                 stt: None,
                 language: String::new(),

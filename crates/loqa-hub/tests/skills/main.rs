@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use loqa_hub::effects::HubEffects;
-use loqa_protocol::{Failure, SessionId, ToolCall, ToolOutcome, TurnId};
+use loqa_protocol::{Failure, PrivacyScope, SessionId, ToolCall, ToolOutcome, TurnId};
 use loqa_skills::{Invocation, Permission, Said, Scope, SkillHost, SkillHostOptions, SystemClock, Taint};
 use loqa_turn::intent::IntentIndex;
 use serde_json::{Value, json};
@@ -33,7 +33,14 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let (announcements, _) = mpsc::channel(4);
         let options = SkillHostOptions { data_dir: folder.path().join("data"), clock: Arc::new(SystemClock) };
-        let host = SkillHost::open(options, Arc::new(HubEffects::new(announcements, None))).unwrap();
+        let host = SkillHost::open(
+            options,
+            Arc::new(HubEffects::new(
+                announcements,
+                loqa_store::Store::open(loqa_store::StoreOptions::memory()).unwrap(),
+            )),
+        )
+        .unwrap();
         Self { host: Arc::new(host), folder }
     }
 
@@ -55,6 +62,7 @@ impl Bench {
         let invocation = Invocation {
             session: SessionId::from_bits(1),
             turn: TurnId::from_bits(1),
+            scope: PrivacyScope::Persistent,
             call: ToolCall { name: tool.to_owned(), arguments },
             taint: Taint::user(),
             said: Said::default(),
@@ -195,7 +203,11 @@ async fn the_shopping_list_is_kept_over_a_restart() {
     drop(host);
     let (announcements, _) = mpsc::channel(4);
     let options = SkillHostOptions { data_dir: folder.path().join("data"), clock: Arc::new(SystemClock) };
-    let host = SkillHost::open(options, Arc::new(HubEffects::new(announcements, None))).unwrap();
+    let host = SkillHost::open(
+        options,
+        Arc::new(HubEffects::new(announcements, loqa_store::Store::open(loqa_store::StoreOptions::memory()).unwrap())),
+    )
+    .unwrap();
     host.load_bundled(&dist("shopping-list")).unwrap();
     let bench = Bench { host: Arc::new(host), folder };
     assert_eq!(bench.say("shopping-list.list", json!({})).await, "There are 2 things on the list: milk and eggs.");

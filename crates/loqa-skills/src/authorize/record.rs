@@ -1,6 +1,7 @@
 //! The rows of decisions and questions.
 
 use crate::authorize::{Reason, Request};
+use crate::host::contents;
 use crate::scope::Considered;
 use crate::taint::Label;
 use loqa_audit::{Context, Decision, Effect, Entry, Kind};
@@ -35,7 +36,7 @@ pub(super) fn entry(
             target: considered.template(),
             bytes_out: None,
         }),
-        payload: request.usage.arguments.map(serde_json::Value::from),
+        payload: contents(actor.scope, request.usage.arguments.map(serde_json::Value::from)),
         ..Entry::new(
             kind,
             actor.audited(),

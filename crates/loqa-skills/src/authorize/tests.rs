@@ -70,6 +70,7 @@ fn actor(gate: &Gate, skill: &str, turn: u64) -> Actor {
         digest: "code".into(),
         invocation: turn,
         turn: Some((SessionId::from_bits(1), TurnId::from_bits(turn))),
+        scope: loqa_protocol::PrivacyScope::Persistent,
         since: gate.revocations(),
         control: CallControl::lasting(Duration::from_secs(60)),
     }

@@ -5,7 +5,7 @@
 //! behind [`Effects`] can make a host call outlive its budget.
 
 use crate::taint::Taint;
-use loqa_protocol::{SessionId, TurnId};
+use loqa_protocol::{PrivacyScope, SessionId, TurnId};
 use serde_json::Value;
 use std::fmt;
 use std::sync::Arc;
@@ -24,6 +24,8 @@ pub trait Effects: Send + Sync {
     fn notify(&self, skill: &str, text: &str);
     /// Publishes `data` on `topic`, which is relative to the skill's own prefix.
     fn publish(&self, skill: &str, topic: &str, data: &Value);
+    /// Something was published that only skills of this host may hear.
+    fn published_within(&self) {}
 
     /// Makes one HTTP request, follows no redirect.
     fn http(&self, order: HttpOrder, pending: Pending<HttpAnswer>) {
@@ -125,6 +127,8 @@ pub struct LlmOrder {
     pub skill: String,
     /// The turn that it belongs to; `None` in an event.
     pub turn: Option<(SessionId, TurnId)>,
+    /// How long what led to it may be remembered.
+    pub scope: PrivacyScope,
     /// Instructions, empty for none.
     pub system: String,
     /// The question.
@@ -149,6 +153,8 @@ pub struct DeviceOrder {
     pub skill: String,
     /// The turn that it belongs to; `None` in an event.
     pub turn: Option<(SessionId, TurnId)>,
+    /// How long what led to it may be remembered.
+    pub scope: PrivacyScope,
     /// `turn_on`, `set_temperature` and the like.
     pub operation: String,
     /// `domain.name`.

@@ -11,7 +11,7 @@ use crate::skill::{CallError, EXPORT_TOOL, Skill};
 use crate::store::Draft;
 use crate::taint::{Label, Taint};
 use loqa_audit::{ActorKind, Context, Effect, Entry, Kind, Outcome, Status};
-use loqa_protocol::{ErrorCode, Failure, Hop, SessionId, ToolOutcome, TurnId};
+use loqa_protocol::{ErrorCode, Failure, Hop, PrivacyScope, SessionId, ToolOutcome, TurnId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -56,6 +56,8 @@ pub(super) struct Call<'a> {
     pub(super) trigger: &'a str,
     pub(super) input: &'a Value,
     pub(super) turn: Option<(SessionId, TurnId)>,
+    /// How long what led to it may be remembered.
+    pub(super) scope: PrivacyScope,
     pub(super) taint: Taint,
     pub(super) said: Said,
     pub(super) budget: Duration,
@@ -73,7 +75,7 @@ impl SkillHost {
         invocation: &Invocation,
         taint: &mut Taint,
     ) -> Result<ToolOutcome, Failure> {
-        let Invocation { session, turn, call, budget, .. } = invocation;
+        let Invocation { session, turn, scope, call, budget, .. } = invocation;
         let info = skill.info();
         let actor = loqa_audit::Actor {
             kind: ActorKind::Skill,
@@ -83,7 +85,7 @@ impl SkillHost {
             publisher: None,
         };
         let context = context(None, Some((session.clone(), turn.clone())), "tool", &call.name, taint);
-        let arguments = Some(Value::Object(call.arguments.clone()));
+        let arguments = contents(*scope, Some(Value::Object(call.arguments.clone())));
         let intent = self.intents.begin(call_row(actor, context, "tool", &call.name, arguments));
         let audited = intent.wait(Instant::now() + (*budget).min(MAX_BUDGET));
         let result = match audited {
@@ -96,7 +98,8 @@ impl SkillHost {
             Err(failure) if failure.code == ErrorCode::DeadlineExceeded => Status::Timeout,
             Err(_) => Status::Error,
         };
-        intent.finish(Outcome { payload: payload(result.as_ref().map(Some)), ..Outcome::of(status) });
+        let payload = contents(*scope, payload(result.as_ref().map(Some)));
+        intent.finish(Outcome { payload, ..Outcome::of(status) });
         result
     }
 
@@ -133,6 +136,7 @@ impl SkillHost {
         }
     }
 
+    /// Outside of any turn; what a turn adds is up to the caller.
     pub(super) fn actor(&self, skill: &Skill, turn: Option<(SessionId, TurnId)>, control: CallControl) -> Actor {
         Actor {
             skill: skill.manifest.name.clone(),
@@ -142,6 +146,7 @@ impl SkillHost {
             digest: skill.code_digest.clone(),
             invocation: self.next_invocation(),
             turn,
+            scope: PrivacyScope::Persistent,
             since: self.shared.gate.revocations(),
             control,
         }
@@ -167,7 +172,7 @@ impl SkillHost {
         self.follow_clock();
         let budget = call.budget.min(MAX_BUDGET);
         let control = CallControl::new(Instant::now() + budget, Arc::clone(&call.cancel));
-        let actor = self.actor(skill, call.turn.clone(), control);
+        let actor = Actor { scope: call.scope, ..self.actor(skill, call.turn.clone(), control) };
         let entry = intent_row(&actor, &call);
         let mut running =
             self.running(Arc::clone(&skill.manifest), actor, call.taint.clone(), call.said, input, call.depth);
@@ -199,7 +204,7 @@ impl SkillHost {
         };
         let taint = std::mem::take(&mut running.taint);
         if let Some(intent) = running.intent.take() {
-            let payload = payload(result.as_ref().map(Option::as_ref));
+            let payload = contents(call.scope, payload(result.as_ref().map(Option::as_ref)));
             let uses = std::mem::take(&mut running.uses);
             intent.finish(Outcome { uses, payload, ..Outcome::of(status) });
         }
@@ -218,7 +223,7 @@ impl SkillHost {
                 .map_err(|error| failure(ErrorCode::StorageFault, error.to_string()))?;
         }
         self.shared
-            .store
+            .store_of(running.actor.scope)
             .commit(skill, &running.draft, fired)
             .map_err(|error| failure(ErrorCode::StorageFault, error.to_string()))
     }
@@ -264,9 +269,10 @@ impl SkillHost {
 /// The row that stands before a call.
 fn intent_row(actor: &Actor, call: &Call<'_>) -> Entry {
     let is_tool = call.export == EXPORT_TOOL;
-    let (what, contents) = if is_tool { ("tool", "arguments") } else { ("event", "data") };
+    let (what, field) = if is_tool { ("tool", "arguments") } else { ("event", "data") };
     let context = context(Some(actor.invocation), call.turn.clone(), what, call.trigger, &call.taint);
-    call_row(actor.audited(), context, what, call.trigger, call.input.get(contents).cloned())
+    let payload = contents(call.scope, call.input.get(field).cloned());
+    call_row(actor.audited(), context, what, call.trigger, payload)
 }
 
 fn call_row(
@@ -290,6 +296,11 @@ fn context(
     let (session, turn) = turn.unzip();
     let taint = taint.labels().map(Label::to_string).collect();
     Context { invocation, session, turn, trigger: Some(format!("{what}:{trigger}")), taint }
+}
+
+/// Contents for the audit: of a turn that is not kept for long they are not written.
+pub(crate) fn contents(scope: PrivacyScope, payload: Option<Value>) -> Option<Value> {
+    payload.filter(|_| scope == PrivacyScope::Persistent)
 }
 
 /// What a call brought, to be kept with its outcome as long as the user wants.

@@ -4,6 +4,7 @@
 //! the host. The queue is bounded; what does not fit is dropped, counted and logged.
 
 use crate::taint::{Label, Taint};
+use loqa_protocol::PrivacyScope;
 use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -23,6 +24,7 @@ pub(crate) struct Publication {
     /// Below the skill's own prefix.
     pub(crate) topic: String,
     pub(crate) data: Value,
+    pub(crate) scope: PrivacyScope,
     pub(crate) taint: Taint,
     pub(crate) depth: u32,
 }
@@ -52,7 +54,7 @@ impl Publications {
         true
     }
 
-    pub(crate) fn push(&self, from: &str, topic: &str, data: Value, taint: &Taint, depth: u32) {
+    pub(crate) fn push(&self, from: &str, topic: &str, data: Value, scope: PrivacyScope, taint: &Taint, depth: u32) {
         let mut state = self.lock();
         if depth >= MAX_DEPTH || state.waiting.len() >= MAX_WAITING {
             drop(state);
@@ -61,7 +63,7 @@ impl Publications {
         // Whoever hears it works with what that skill made.
         let taint = taint.clone().with(Label::Tool(from.to_owned()));
         let (from, topic) = (from.to_owned(), topic.to_owned());
-        state.waiting.push_back(Publication { from, topic, data, taint, depth: depth + 1 });
+        state.waiting.push_back(Publication { from, topic, data, scope, taint, depth: depth + 1 });
     }
 
     pub(crate) fn take(&self) -> Vec<Publication> {
@@ -90,13 +92,13 @@ mod tests {
     fn the_queue_and_the_chain_of_publications_end() {
         let publications = Publications::default();
         for depth in 0..=MAX_DEPTH {
-            publications.push("a", "t", Value::Null, &Taint::user(), depth);
+            publications.push("a", "t", Value::Null, PrivacyScope::Persistent, &Taint::user(), depth);
         }
         let taken = publications.take();
         assert_eq!(taken.len(), MAX_DEPTH as usize);
         assert!(taken[0].taint.is_foreign(), "what a skill made is foreign to the others");
         for _ in 0..2 * MAX_WAITING {
-            publications.push("a", "t", Value::Null, &Taint::user(), 0);
+            publications.push("a", "t", Value::Null, PrivacyScope::Persistent, &Taint::user(), 0);
         }
         assert_eq!(publications.take().len(), MAX_WAITING);
     }

@@ -13,7 +13,8 @@ const MAX_LOG_BYTES: u64 = 8 * 1024;
 
 impl Running {
     pub(super) fn perform(&mut self, _authorized: &Authorized, call: Call) -> Result<Performed, Refusal> {
-        let store = &self.shared.store;
+        let scope = self.actor.scope;
+        let store = self.shared.store_of(scope);
         let effects = &self.shared.effects;
         let skill = self.actor.skill.as_str();
         let value = match call {
@@ -37,8 +38,13 @@ impl Running {
                 if !self.shared.publications.admit(skill, self.shared.clock.steady_ms()) {
                     return Err(Refusal::Denied(Reason::RateExceeded));
                 }
-                effects.publish(skill, &topic, &data);
-                self.shared.publications.push(skill, &topic, data, &self.taint, self.depth);
+                // What an ephemeral turn leads to does not go where others can hear it.
+                self.shared.publications.push(skill, &topic, data.clone(), scope, &self.taint, self.depth);
+                if scope.may_be_kept() {
+                    effects.publish(skill, &topic, &data);
+                } else {
+                    effects.published_within();
+                }
                 Value::Null
             }
             Call::KvGet { key } => match self.draft.value(store, skill, &key)? {
@@ -82,7 +88,11 @@ impl Running {
             Call::EventStore { reach, limit, .. } => {
                 let session = self.actor.turn.as_ref().map(|(session, _)| session.clone());
                 let query = EventQuery { skill: skill.to_owned(), session, level: reach, limit };
-                let events = self.wait(|pending| effects.events(query, pending))?;
+                // Who may leave nothing behind learns nothing of what others left.
+                let events = match scope.may_be_kept() {
+                    true => self.wait(|pending| effects.events(query, pending))?,
+                    false => Vec::new(),
+                };
                 // What was said to or by others may stand in them.
                 self.taint = self.taint.clone().with(Label::Tool("event_store".to_owned()));
                 Value::Array(events)
@@ -90,6 +100,8 @@ impl Running {
             Call::Llm { system, prompt, max_tokens, tokens_asked, .. } => {
                 let (skill, today) = (skill.to_owned(), day(self.now_ms));
                 // The gate counts since the hub was started, the store over restarts.
+                // Limits count over all turns; they say nothing about what was said.
+                let store = &self.shared.store;
                 let used = store.tokens_of_day(&skill, today)?.saturating_add(tokens_asked);
                 if self.scopes(Permission::LlmComplete).any(|scope| {
                     scope.limit(Permission::LlmComplete, "tokens_per_day").is_some_and(|limit| used > limit)
@@ -99,7 +111,7 @@ impl Running {
                 // Counted before it is asked, so that a call that is stopped does not get it for nothing.
                 store.count_tokens(&skill, today, i64::try_from(tokens_asked).unwrap_or(i64::MAX))?;
                 let order =
-                    LlmOrder { skill: skill.clone(), turn: self.actor.turn.clone(), system, prompt, max_tokens };
+                    LlmOrder { skill: skill.clone(), turn: self.actor.turn.clone(), scope, system, prompt, max_tokens };
                 let answer = self.wait(|pending| effects.complete(order, pending))?;
                 let surplus = i64::try_from(answer.tokens).unwrap_or(i64::MAX).saturating_sub_unsigned(tokens_asked);
                 store.count_tokens(&skill, today, surplus)?;
@@ -110,6 +122,7 @@ impl Running {
                 let order = DeviceOrder {
                     skill: skill.to_owned(),
                     turn: self.actor.turn.clone(),
+                    scope,
                     operation,
                     entity,
                     data,

@@ -163,6 +163,7 @@ impl Fixture {
             digest: "digest".to_owned(),
             invocation: 1,
             turn: Some((SessionId::from_bits(1), TurnId::from_bits(1))),
+            scope: loqa_protocol::PrivacyScope::Persistent,
             since: self.host.grants().revocations(),
             control: CallControl::lasting(budget),
         };

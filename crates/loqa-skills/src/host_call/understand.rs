@@ -176,7 +176,7 @@ pub(crate) enum HistoryDepth {
 
 impl Running {
     pub(super) fn understand(&mut self, function: HostFunction, input: &[u8]) -> Result<Call, Refusal> {
-        let store = &self.shared.store;
+        let store = self.shared.store_of(self.actor.scope);
         let skill = &self.actor.skill;
         Ok(match function {
             HostFunction::Log => {

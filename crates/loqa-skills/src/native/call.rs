@@ -110,10 +110,12 @@ impl SkillHost {
                 format!("skill `{name}` may not run: {}", reason.meaning().trim()),
             ));
         }
-        let running = self.running_native(skill, turn, invocation.taint.clone(), control.clone());
+        let mut running = self.running_native(skill, turn, invocation.taint.clone(), control.clone());
+        running.actor.scope = invocation.scope;
         let call = Arc::new(Mutex::new(NativeCall { running, uses: Vec::new(), order: None }));
         let outcome = self.converse(skill, &call, &control, budget, |call, deadline_ms| SkillCall::Tool {
             call,
+            scope: invocation.scope,
             tool: invocation.call.name.clone(),
             arguments: invocation.call.arguments.clone(),
             deadline_ms,
@@ -224,7 +226,7 @@ impl SkillHost {
 
     fn keep(&self, name: &str, running: &mut Running) -> Result<(), Failure> {
         self.shared
-            .store
+            .store_of(running.actor.scope)
             .commit(name, &running.draft, None)
             .map_err(|error| failure(ErrorCode::StorageFault, error.to_string()))
     }

@@ -1,7 +1,7 @@
 //! Where strangers' bytes come in. Each entry takes any bytes and must come back without
 //! a panic; the targets in `fuzz/` and the seeded runner in `fuzz.rs` share them.
 
-use loqa_protocol::{SessionId, ToolCall, TurnId};
+use loqa_protocol::{PrivacyScope, SessionId, ToolCall, TurnId};
 use loqa_skills::permission::{Permission, ScopeKind, Tier};
 use loqa_skills::{
     Effects, HostFunction, Invocation, Manifest, Package, SkillHost, SkillHostOptions, SystemClock, Taint,
@@ -84,6 +84,7 @@ impl HostCalls {
         let result = self.host.call(&Invocation {
             session: SessionId::from_bits(1),
             turn: TurnId::from_bits(1),
+            scope: PrivacyScope::Persistent,
             call: ToolCall { name: "test.run".to_owned(), arguments: arguments(&data) },
             said: loqa_skills::Said::default(),
             taint: Taint::user(),

@@ -2,7 +2,7 @@
 
 use crate::archive::{manifest, module};
 use loqa_audit::{Entry, Journal, JournalError, Kind, Outcome};
-use loqa_protocol::{SessionId, ToolCall, TurnId};
+use loqa_protocol::{PrivacyScope, SessionId, ToolCall, TurnId};
 use loqa_skills::installed::{InstalledError, Switch, Upgraded};
 use loqa_skills::package::{Package, PublisherKey, pack};
 use loqa_skills::upgrade::{Decision, Difference, Refusal};
@@ -75,6 +75,7 @@ impl Bench {
         let outcome = self.host.call(&Invocation {
             session: SessionId::from_bits(1),
             turn: TurnId::from_bits(1),
+            scope: PrivacyScope::Persistent,
             call: ToolCall { name: tool.to_owned(), arguments: Map::new() },
             said: loqa_skills::Said::default(),
             taint: Taint::user(),

@@ -392,6 +392,7 @@ fn actor(cell: &Cell, gate: &Gate, invocation: u64) -> Actor {
         digest: "code".into(),
         invocation,
         turn: Some((session(1), TurnId::from_bits(invocation))),
+        scope: loqa_protocol::PrivacyScope::Persistent,
         since: gate.revocations(),
         control: CallControl::lasting(Duration::from_secs(60)),
     }

@@ -184,6 +184,7 @@ impl System {
             digest: DIGESTS[digest].into(),
             invocation: self.invocation,
             turn: Some((SessionId::from_bits(session), TurnId::from_bits(self.invocation))),
+            scope: loqa_protocol::PrivacyScope::Persistent,
             since: self.gate.revocations(),
             control: CallControl::lasting(Duration::from_secs(60)),
         };

@@ -2,7 +2,7 @@
 //! effects that are written down, and small modules in WASM text.
 
 use loqa_audit::{Entry, Journal, JournalError, Kind, Outcome};
-use loqa_protocol::{Failure, SessionId, ToolCall, ToolOutcome, TurnId};
+use loqa_protocol::{Failure, PrivacyScope, SessionId, ToolCall, ToolOutcome, TurnId};
 use loqa_skills::{
     Clock, DeviceOrder, Effects, EventQuery, HttpAnswer, HttpOrder, Invocation, LlmAnswer, LlmOrder, Pending, Said,
     SkillHost, SkillHostOptions, Taint,
@@ -208,6 +208,7 @@ pub fn invocation(tool: &str, arguments: Value, budget: Duration) -> Invocation 
     Invocation {
         session: SessionId::from_bits(1),
         turn: TurnId::from_bits(1),
+        scope: PrivacyScope::Persistent,
         call: ToolCall { name: tool.to_owned(), arguments },
         taint: Taint::user(),
         said: Said::default(),
