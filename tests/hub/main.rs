@@ -11,6 +11,8 @@ mod devices;
 mod evaluation;
 mod home;
 mod installed_skills;
+mod metrics;
+mod models;
 mod native;
 mod openai;
 mod permissions;
