@@ -13,6 +13,8 @@ mod installed_skills;
 mod native;
 mod permissions;
 mod remote_model;
+mod replay;
+mod store;
 mod traces;
 mod turns;
 #[path = "../../crates/loqa-hub/tests/consent/wat_skill.rs"]
