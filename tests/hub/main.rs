@@ -11,6 +11,7 @@ mod evaluation;
 mod home;
 mod installed_skills;
 mod native;
+mod openai;
 mod permissions;
 mod remote_model;
 mod replay;
@@ -20,3 +21,4 @@ mod turns;
 #[path = "../../crates/loqa-hub/tests/consent/wat_skill.rs"]
 #[expect(dead_code, reason = "another test uses the rest")]
 mod wat_skill;
+mod wyoming;

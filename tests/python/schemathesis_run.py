@@ -11,6 +11,7 @@ is one object: {"ok", "exit_code", "seed", "operations", "cases", "failures": [{
 
 import argparse
 import json
+import os
 import pathlib
 import sys
 import tempfile
@@ -43,7 +44,10 @@ def main() -> int:
     options = parser.parse_args()
 
     base = options.base_url.rstrip("/")
+    token = options.token_file.read_text(encoding="utf-8").strip() if options.token_file else None
     with tempfile.TemporaryDirectory() as folder:
+        # It keeps what it found in the working folder.
+        os.chdir(folder)
         report = pathlib.Path(folder, "report.ndjson")
         arguments = ["run", base + options.schema, "--url", base, "--no-color"]
         arguments += ["--max-examples", str(options.examples), "--seed", str(options.seed)]
@@ -51,8 +55,7 @@ def main() -> int:
         arguments += ["--generation-database", "none", "--request-timeout", "30", "--max-redirects", "0"]
         arguments += ["--suppress-health-check", "all", "--warnings", "off"]
         arguments += ["--report", "ndjson", "--report-ndjson-path", str(report)]
-        if options.token_file:
-            token = options.token_file.read_text(encoding="utf-8").strip()
+        if token:
             arguments += ["--header", f"Authorization: Bearer {token}"]
         if options.max_time:
             arguments += ["--max-time", str(options.max_time)]
@@ -60,6 +63,7 @@ def main() -> int:
             arguments += ["--exclude-path", path]
         exit_code = run(arguments)
         print(json.dumps(summary(report, exit_code, options.seed)), flush=True)
+        os.chdir("/")
     return exit_code
 
 

@@ -7,6 +7,7 @@
 #![expect(clippy::missing_panics_doc, reason = "a test that cannot go on stops")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
+pub mod mutate;
 pub mod python;
 
 use loqa_audio::Vad;
@@ -31,6 +32,11 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 #[must_use]
 pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// Gives reqwest its cryptography, which this build chooses at run time.
+pub fn cryptography() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 /// A bundled clip by name.

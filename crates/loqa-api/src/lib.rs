@@ -10,28 +10,41 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on stops"))]
 
+pub mod audit;
+pub mod compat;
+pub mod events;
 pub mod extract;
 pub mod feed;
+pub mod grants;
 pub mod guard;
+pub mod latency;
 pub mod limits;
 pub mod login;
 pub mod metrics;
+pub mod models;
 pub mod nodes;
 pub mod openai;
 pub mod openapi;
 pub mod packages;
 pub mod page;
+pub mod privacy;
 pub mod problem;
 pub mod server;
+pub mod sessions;
+pub mod settings;
+pub mod skills;
 pub mod state;
 pub mod status;
+pub mod talk;
 #[cfg(test)]
 mod testing;
 pub mod token;
+pub mod turns;
 mod utterance;
 mod voices;
 pub mod wyoming;
 
+pub use compat::Compat;
 pub use problem::{ApiResult, Problem};
 pub use server::ApiServer;
 pub use state::{ApiOptions, AppState};

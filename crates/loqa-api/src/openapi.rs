@@ -5,7 +5,8 @@ use crate::extract::tagged_bytes;
 use crate::limits::MAX_BODY;
 use crate::problem::{MEDIA_TYPE, Problem};
 use crate::state::AppState;
-use crate::{login, metrics, nodes, page, status};
+use crate::{audit, events, grants, latency, login, metrics, models, nodes, packages, page, privacy, sessions};
+use crate::{settings, skills, status, talk, turns};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, StatusCode};
@@ -27,6 +28,18 @@ fn described() -> OpenApiRouter<Arc<AppState>> {
     let info = InfoBuilder::new().title("Loqa").version("1").description(Some(DESCRIPTION)).build();
     OpenApiRouter::with_openapi(OpenApiBuilder::new().info(info).build())
         .merge(status::routes())
+        .merge(turns::routes())
+        .merge(sessions::routes())
+        .merge(events::routes())
+        .merge(talk::routes())
+        .merge(skills::routes())
+        .merge(packages::routes())
+        .merge(grants::routes())
+        .merge(audit::routes())
+        .merge(latency::routes())
+        .merge(models::routes())
+        .merge(settings::routes())
+        .merge(privacy::routes())
         .merge(nodes::routes())
         .merge(login::routes())
 }
@@ -44,6 +57,8 @@ pub fn document() -> OpenApi {
     components.schemas.insert(Problem::name().into_owned(), Problem::schema());
     let mut shapes = Vec::new();
     Problem::schemas(&mut shapes);
+    events::schemas(&mut shapes);
+    talk::schemas(&mut shapes);
     for (name, shape) in shapes {
         components.schemas.insert(name, shape);
     }
@@ -111,4 +126,57 @@ pub fn router(state: &Arc<AppState>, ui: bool) -> Router {
         .method_not_allowed_fallback(not_that_way)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(Arc::clone(state))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `LOQA_TEST_UPDATE=1` writes the file.
+    #[test]
+    fn the_committed_description_is_that_of_the_code() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/openapi.json");
+        if std::env::var_os("LOQA_TEST_UPDATE").is_some() {
+            std::fs::write(&path, text()).unwrap();
+        }
+        let committed = std::fs::read_to_string(&path).unwrap_or_default();
+        let help = "run `LOQA_TEST_UPDATE=1 cargo test -p loqa-api` and commit docs/openapi.json";
+        assert!(committed == text(), "docs/openapi.json differs from the routes: {help}");
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere_and_every_operation_is_explained() {
+        let document: serde_json::Value = serde_json::from_str(text()).unwrap();
+        assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+        let mut references = Vec::new();
+        collect(&document, &mut references);
+        for reference in references {
+            let pointer = reference.trim_start_matches('#');
+            assert!(document.pointer(pointer).is_some(), "{reference}");
+        }
+        let mut ids = std::collections::BTreeSet::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                let name = format!("{method} {path}");
+                assert!(operation["summary"].as_str().is_some_and(|text| !text.is_empty()), "{name}");
+                assert!(operation["tags"].as_array().is_some_and(|tags| !tags.is_empty()), "{name}");
+                assert!(operation["responses"]["default"].is_object(), "{name}");
+                assert!(
+                    ids.insert(operation["operationId"].as_str().unwrap().to_owned()),
+                    "{name} has an id of its own"
+                );
+            }
+        }
+    }
+
+    fn collect(value: &serde_json::Value, references: &mut Vec<String>) {
+        match value {
+            serde_json::Value::Object(fields) => {
+                references.extend(fields.get("$ref").and_then(|it| it.as_str()).map(str::to_owned));
+                fields.values().for_each(|value| collect(value, references));
+            }
+            serde_json::Value::Array(items) => items.iter().for_each(|value| collect(value, references)),
+            _ => {}
+        }
+    }
 }

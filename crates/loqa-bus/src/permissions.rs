@@ -51,6 +51,7 @@ impl Permissions {
                 subject::ENGINE_HEARTBEAT.to_owned(),
                 subject::HUB_ASK.to_owned(),
                 subject::HUB_NODES.to_owned(),
+                subject::HUB_MODELS.to_owned(),
                 subject::HUB_PROMPT.to_owned(),
                 subject::HUB_GRANT.to_owned(),
                 subject::HUB_SKILLS.to_owned(),
@@ -106,6 +107,7 @@ impl Permissions {
             publish: [
                 subject::HUB_ASK,
                 subject::HUB_NODES,
+                subject::HUB_MODELS,
                 subject::HUB_PROMPT,
                 subject::HUB_GRANT,
                 subject::HUB_SKILLS,

@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod eval;
 pub mod models;
 pub mod nodes;
+pub mod openai;
 pub mod replay;
 pub mod serve;
 pub mod sessions;

@@ -46,7 +46,7 @@ enum Command {
     Serve(command::serve::Serve),
     /// Show the engines of the running hub.
     Nodes,
-    /// Show and check the models of the catalog.
+    /// Show, fetch, check and choose models.
     Models {
         #[command(subcommand)]
         action: command::models::Action,
@@ -77,6 +77,11 @@ enum Command {
     Guest {
         /// `on`, `off` or `status`.
         action: command::store::Guest,
+    },
+    /// The key of the OpenAI-compatible server.
+    Openai {
+        #[command(subcommand)]
+        action: command::openai::Action,
     },
     /// Show the configuration.
     Config {
@@ -146,13 +151,14 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Ask(ask) => ask.run(session).await,
             Command::Serve(serve) => serve.run(session).await,
             Command::Nodes => command::nodes::run(&session).await,
-            Command::Models { action } => command::models::run(&session, &action),
+            Command::Models { action } => command::models::run(&session, action).await,
             Command::Skill { action } => command::skill::run(&session, action).await,
             Command::Audit { action } => command::audit::run(&session, action).await,
             Command::Sessions { action } => command::sessions::run(&session, action).await,
             Command::Replay(replay) => replay.run(session).await,
             Command::Store { action } => command::store::run(&session, action).await,
             Command::Guest { action } => command::store::guest(&session, action).await,
+            Command::Openai { action } => command::openai::run(&session, &action),
             Command::Config { action } => command::config::run(&session, &action),
             Command::Doctor => command::doctor::run(&session).await,
             Command::Eval(eval) => eval.run(session).await,

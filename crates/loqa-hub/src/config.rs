@@ -279,6 +279,30 @@ pub const KEYS: &[Key] = &[
         doc: "Whether the HTTP API serves its own page and lets a browser log in with a one-time code.",
     },
     Key {
+        name: "openai.enabled",
+        kind: Kind::Bool,
+        default: "false",
+        doc: "Whether programs made for OpenAI's interface may use this hub, with the key that `loqa openai key` tells.",
+    },
+    Key {
+        name: "openai.port",
+        kind: Kind::Integer(0, 65_535),
+        default: "11480",
+        doc: "TCP port on loopback for them; 0 takes a free one.",
+    },
+    Key {
+        name: "wyoming.enabled",
+        kind: Kind::Bool,
+        default: "false",
+        doc: "Whether Home Assistant and other programs may use this hub by the Wyoming protocol, which knows no keys.",
+    },
+    Key {
+        name: "wyoming.port",
+        kind: Kind::Integer(0, 65_535),
+        default: "10300",
+        doc: "TCP port on loopback for them; 0 takes a free one.",
+    },
+    Key {
         name: "metrics.enabled",
         kind: Kind::Bool,
         default: "true",

@@ -13,7 +13,7 @@ use loqa_protocol::{PromptId, TurnId, subject};
 use loqa_skills::CallControl;
 use loqa_skills::consent::{Answer, Consent, Question};
 use loqa_skills::taint::Label;
-pub use serve::{grant_info, serve};
+pub use serve::{about_grants, grant_info, serve};
 use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};

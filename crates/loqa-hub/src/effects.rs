@@ -54,7 +54,7 @@ struct Engines {
     reach: Reach,
     registry: Registry,
     /// Capabilities of language models, best first.
-    models: Vec<String>,
+    models: RwLock<Vec<String>>,
 }
 
 impl HubEffects {
@@ -81,9 +81,17 @@ impl HubEffects {
 
     /// The bus is up.
     pub fn attach(&self, reach: Reach, models: Vec<String>) {
-        let engines = Engines { bus: reach.bus.clone(), registry: reach.registry.clone(), reach, models };
+        let engines =
+            Engines { bus: reach.bus.clone(), registry: reach.registry.clone(), reach, models: RwLock::new(models) };
         if self.engines.set(engines).is_err() {
             tracing::warn!("skills are attached to the bus already");
+        }
+    }
+
+    /// Other language models are in use, best first.
+    pub fn set_models(&self, models: Vec<String>) {
+        if let Some(engines) = self.engines.get() {
+            *engines.models.write().unwrap_or_else(std::sync::PoisonError::into_inner) = models;
         }
     }
 
@@ -175,7 +183,8 @@ impl Effects for HubEffects {
         let Some(engines) = self.engines.get() else {
             return pending.answer(Err(EffectFault::unavailable("the engines are not up yet")));
         };
-        let Some(capability) = engines.models.iter().find(|name| engines.registry.offers(name)).cloned() else {
+        let models = engines.models.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let Some(capability) = models.into_iter().find(|name| engines.registry.offers(name)) else {
             return pending.answer(Err(EffectFault::unavailable("no language model is there")));
         };
         let reach = Reach { scope: order.scope, ..engines.reach.clone() };

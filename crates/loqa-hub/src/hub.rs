@@ -6,6 +6,7 @@ mod background;
 mod clients;
 mod programs;
 mod settings;
+mod swap;
 
 use crate::audit;
 use crate::config::Config;
@@ -34,9 +35,9 @@ use loqa_skills::Taint;
 use loqa_store::Store;
 pub use settings::{Applies, SettingError, applies};
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
-use tokio::sync::{Mutex, Notify, mpsc, oneshot};
+use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
 
 /// Makes an output for each announcement; `None` means that announcements are only recorded.
 pub type SinkFactory = Arc<dyn Fn() -> AudioSink + Send + Sync>;
@@ -44,7 +45,6 @@ pub type SinkFactory = Arc<dyn Fn() -> AudioSink + Send + Sync>;
 /// A running hub.
 pub struct Hub {
     inner: Arc<Inner>,
-    engines: Vec<Supervised>,
     natives: NativeSkills,
     server: Arc<BusServer>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
@@ -57,7 +57,16 @@ struct Inner {
     context: TurnContext,
     sessions: Mutex<HashMap<SessionId, Arc<Mutex<Session>>>>,
     timers_changed: Arc<Notify>,
-    capabilities: Vec<String>,
+    /// In the order of the configuration; language models best first.
+    engines: std::sync::Mutex<Vec<Supervised>>,
+    /// Held while a model is put to use.
+    swapping: Mutex<()>,
+    /// Engines that end their work because others took their places.
+    leaving: std::sync::Mutex<Vec<tokio::task::JoinHandle<()>>>,
+    stopping: watch::Sender<bool>,
+    /// The hub's, which it ends.
+    server: Weak<BusServer>,
+    effects: Arc<HubEffects>,
     announcements: mpsc::Sender<String>,
     audit: Arc<Audit>,
     privacy: Arc<Privacy>,
@@ -188,7 +197,6 @@ impl Hub {
         registry.clone().serve(bus.clone()).await.context("serve the registry")?;
 
         let specs = engine_specs.await.context("check the models")??;
-        let capabilities = specs.iter().map(|spec| spec.capability.clone()).collect::<Vec<_>>();
         let tuning = Tuning::of(config, &specs);
         let engines: Vec<Supervised> = specs
             .into_iter()
@@ -221,8 +229,8 @@ impl Hub {
             skills: Arc::clone(skills),
             prompts,
             recorder,
-            keep_audio: false,
             voice: Arc::clone(&tuning.voice),
+            keep_audio: false,
         };
         effects.attach(context.reach.clone(), context.settings.llm_tiers.clone());
         let answering = consent::serve(Arc::clone(&context.prompts), Arc::clone(&context.skills), bus.clone());
@@ -230,7 +238,12 @@ impl Hub {
             context,
             sessions: Mutex::default(),
             timers_changed: Arc::default(),
-            capabilities,
+            engines: std::sync::Mutex::new(engines),
+            swapping: Mutex::default(),
+            leaving: std::sync::Mutex::default(),
+            stopping: watch::channel(false).0,
+            server: Arc::downgrade(&server),
+            effects: Arc::clone(&effects),
             announcements,
             audit: audit.clone(),
             privacy: Arc::clone(&privacy),
@@ -254,7 +267,7 @@ impl Hub {
             tokio::spawn(skills::serve(shelf, bus.clone())),
             tokio::spawn(audit::prune(audit, config.integer("audit.keep_days"))),
         ];
-        Ok(Self { inner, engines, natives, server, tasks, file: std::sync::Mutex::new(file), lock })
+        Ok(Self { inner, natives, server, tasks, file: std::sync::Mutex::new(file), lock })
     }
 
     /// Waits until every configured engine offers its capability; returns those that
@@ -262,8 +275,12 @@ impl Hub {
     pub async fn wait_ready(&self, limit: Duration) -> Vec<(String, String)> {
         let end = Instant::now() + limit;
         let mut missing = Vec::new();
-        for engine in &self.engines {
-            let mut state = engine.state();
+        let engines: Vec<_> = {
+            let engines = self.inner.engines.lock().unwrap_or_else(PoisonError::into_inner);
+            engines.iter().map(|engine| (engine.spec.capability.clone(), engine.state())).collect()
+        };
+        for (capability, state_of) in engines {
+            let mut state = state_of.clone();
             let broken = async {
                 match state.wait_for(|state| matches!(state, EngineState::Broken { .. })).await {
                     Ok(state) => match &*state {
@@ -276,11 +293,10 @@ impl Hub {
                     Err(_) => "supervision ended".to_owned(),
                 }
             };
-            let capability = &engine.spec.capability;
             let reason = tokio::select! {
-                ready = self.inner.context.reach.registry.wait_for(capability, end.saturating_duration_since(Instant::now())) => {
+                ready = self.inner.context.reach.registry.wait_for(&capability, end.saturating_duration_since(Instant::now())) => {
                     if ready { continue }
-                    match &*engine.state().borrow() {
+                    match &*state_of.borrow() {
                         EngineState::Backoff { reason, .. } => reason.clone(),
                         EngineState::Starting
                         | EngineState::Running { .. }
@@ -290,7 +306,7 @@ impl Hub {
                 }
                 reason = broken => reason,
             };
-            missing.push((capability.clone(), reason));
+            missing.push((capability, reason));
         }
         missing
     }
@@ -305,6 +321,17 @@ impl Hub {
         begin(&self.inner, options, input, Some(sink)).await
     }
 
+    /// Begins a turn whose answer is text only.
+    pub async fn begin_silent(&self, options: TurnOptions, input: TurnInput) -> RunningTurn {
+        begin(&self.inner, options, input, None).await
+    }
+
+    /// Begins a typed turn for a client. Its answer is text; where `speak` says so it is
+    /// also spoken on the hub's own output, if there is one.
+    pub async fn ask(&self, options: TurnOptions, text: String, speak: bool) -> RunningTurn {
+        ask(&self.inner, options, text, speak).await
+    }
+
     /// What is kept, and who reads it.
     #[must_use]
     pub fn store(&self) -> &Store {
@@ -317,11 +344,12 @@ impl Hub {
         &self.inner.privacy
     }
 
-    /// Begins a typed turn for a client. Its answer is text; where `speak` says so it is
-    /// also spoken on the hub's own output, if there is one.
-    pub async fn ask(&self, session: Option<SessionId>, text: String, speak: bool) -> RunningTurn {
-        let options = TurnOptions { session, ..TurnOptions::default() };
-        ask(&self.inner, options, text, speak).await
+    /// Ends a session: its history is forgotten, and what was kept for it only goes.
+    pub async fn end_session(&self, session: &SessionId) {
+        let ended = self.inner.sessions.lock().await.remove(session);
+        if ended.is_some() {
+            forget(&self.inner, session.clone(), "ended");
+        }
     }
 
     /// Rows of `loqa nodes`.
@@ -330,10 +358,11 @@ impl Hub {
         self.inner.context.reach.registry.list(Instant::now())
     }
 
-    /// Capabilities that are configured, in the order of the engines.
+    /// Capabilities that are in use, in the order of the engines.
     #[must_use]
-    pub fn capabilities(&self) -> &[String] {
-        &self.inner.capabilities
+    pub fn capabilities(&self) -> Vec<String> {
+        let engines = self.inner.engines.lock().unwrap_or_else(PoisonError::into_inner);
+        engines.iter().map(|engine| engine.spec.capability.clone()).collect()
     }
 
     /// Process id of nats-server.
@@ -345,7 +374,8 @@ impl Hub {
     /// Process ids of the engines by capability.
     #[must_use]
     pub fn engine_pids(&self) -> Vec<(String, u32)> {
-        self.engines.iter().filter_map(|engine| engine.pid().map(|pid| (engine.spec.capability.clone(), pid))).collect()
+        let engines = self.inner.engines.lock().unwrap_or_else(PoisonError::into_inner);
+        engines.iter().filter_map(|engine| engine.pid().map(|pid| (engine.spec.capability.clone(), pid))).collect()
     }
 
     /// The questions to the person that are open, for a window and for tests.
@@ -435,9 +465,15 @@ impl Hub {
             task.abort();
         }
         self.inner.context.recorder.flush().await;
+        self.inner.stopping.send_replace(true);
+        let leaving = std::mem::take(&mut *self.inner.leaving.lock().unwrap_or_else(PoisonError::into_inner));
+        for task in leaving {
+            let _ended = task.await;
+        }
+        let engines = std::mem::take(&mut *self.inner.engines.lock().unwrap_or_else(PoisonError::into_inner));
         let mut stopping = tokio::task::JoinSet::new();
         stopping.spawn(self.natives.stop());
-        for engine in self.engines {
+        for engine in engines {
             stopping.spawn(engine.stop());
         }
         while stopping.join_next().await.is_some() {}
@@ -522,7 +558,8 @@ async fn begin_said(
             // An idle session is one that nobody else holds.
             let idle = sessions.iter().find(|(_, s)| Arc::strong_count(s) == 1).map(|(id, _)| id.clone());
             if let Some(idle) = idle {
-                forget(inner, &mut sessions, idle);
+                sessions.remove(&idle);
+                forget(inner, idle, "forgotten");
             }
         }
         if !sessions.contains_key(&session_id) {
@@ -535,19 +572,6 @@ async fn begin_said(
     tokio::spawn(async move {
         // Turns of one session follow each other.
         let mut session = session.lock().await;
-        // What a guest says is not told to the owner's next turn, nor the other way round.
-        let as_guest = !scope.may_be_kept();
-        if as_guest {
-            session.swap_histories();
-        } else {
-            session.forget_guest();
-        }
-        if session.history.is_empty() {
-            let taint = &said.taint;
-            session
-                .history
-                .extend(said.earlier.into_iter().map(|message| Remembered { message, taint: taint.clone() }));
-        }
         let mut context = inner.context.clone();
         context.reach.scope = scope;
         if let Some(keep) = options.keep_audio {
@@ -562,6 +586,19 @@ async fn begin_said(
             context.voice = Arc::new(VoiceSettings { tts: None, ..VoiceSettings::clone(&context.voice) });
             AudioSink::memory().0
         });
+        // What a guest says is not told to the owner's next turn, nor the other way round.
+        let as_guest = !scope.may_be_kept();
+        if as_guest {
+            session.swap_histories();
+        } else {
+            session.forget_guest();
+        }
+        if session.history.is_empty() {
+            let taint = &said.taint;
+            session
+                .history
+                .extend(said.earlier.into_iter().map(|message| Remembered { message, taint: taint.clone() }));
+        }
         let report = run_turn(&context, &mut session, id, input, sink, order_receiver, said.taint).await;
         if as_guest {
             session.swap_histories();
@@ -572,23 +609,6 @@ async fn begin_said(
     RunningTurn { turn, orders, report }
 }
 
-/// Ends a session: its grants end with it, and what was kept for it only goes.
-fn forget(inner: &Arc<Inner>, sessions: &mut HashMap<SessionId, Arc<Mutex<Session>>>, id: SessionId) {
-    if sessions.remove(&id).is_none() {
-        return;
-    }
-    audit::session_ended(&*inner.audit, &id, "forgotten");
-    let (skills, store) = (inner.context.skills.clone(), inner.privacy.store().clone());
-    tokio::task::spawn_blocking(move || {
-        if let Err(error) = skills.grants().end_session(&id) {
-            tracing::error!(%error, "the grants of a session that ended cannot be ended");
-        }
-        if let Err(error) = store.end_session(&id) {
-            tracing::error!(%error, "what was kept for a session that ended stays");
-        }
-    });
-}
-
 fn unfit_text(text: &str) -> Option<Failure> {
     let length = text.chars().count();
     if length > MAX_TEXT {
@@ -597,4 +617,18 @@ fn unfit_text(text: &str) -> Option<Failure> {
     }
     let speaks = text.chars().any(char::is_alphanumeric);
     (!speaks).then(|| Failure::new(Hop::Input, ErrorCode::NotUnderstood, "the text holds no word"))
+}
+
+/// What hangs on a session goes with it.
+fn forget(inner: &Inner, session: SessionId, reason: &'static str) {
+    audit::session_ended(&*inner.audit, &session, reason);
+    let (skills, store) = (inner.context.skills.clone(), inner.privacy.store().clone());
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = skills.grants().end_session(&session) {
+            tracing::error!(%error, "the grants of a session that ended cannot be ended");
+        }
+        if let Err(error) = store.end_session(&session) {
+            tracing::error!(%error, "what was kept for a session that ended stays");
+        }
+    });
 }

@@ -8,7 +8,7 @@ pub use loqa_models::{Catalog, Model, ModelFile, Presence, Role, VerifiedModel};
 
 use crate::outbound::address::{Place, place};
 use loqa_audit::{Actor, ActorKind, Context, Effect, Entry, Journal, Kind, Outcome, Status};
-use loqa_models::pull::{Ledger, Left};
+use loqa_models::pull::{Ledger, Left, MayReach};
 use loqa_models::{PullError, PullOptions, Puller};
 use std::sync::Arc;
 
@@ -17,7 +17,14 @@ use std::sync::Arc;
 /// # Errors
 /// The system has no TLS to offer.
 pub fn puller(journal: Arc<dyn Journal>) -> Result<Puller, PullError> {
-    Puller::new(PullOptions::new(Arc::new(|address| place(address) == Place::Public), Arc::new(Audited(journal))))
+    Puller::new(PullOptions::new(public_only(), Arc::new(Audited(journal))))
+}
+
+/// Where a download may go: public addresses, as for skills without the right to the
+/// local network.
+#[must_use]
+pub fn public_only() -> MayReach {
+    Arc::new(|address| place(address) == Place::Public)
 }
 
 /// Writes what a download sends into the audit.

@@ -238,7 +238,8 @@ pub async fn serve(privacy: Arc<Privacy>, audit: Arc<Audit>, bus: Bus) {
     }
 }
 
-/// Answers the operator. Blocks.
+/// Answers one request of the operator. Blocks.
+#[must_use]
 pub fn answer(privacy: &Privacy, audit: &Audit, request: StoreRequest) -> StoreReply {
     let erased = |result: anyhow::Result<Erased>| {
         result.map(|erased| StoreReply::Erased { erased: serde_json::to_value(erased).unwrap_or_default() })

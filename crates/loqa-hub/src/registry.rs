@@ -149,6 +149,18 @@ impl Registry {
             .any(|node| node.state == NodeState::Ready && node.capabilities.iter().any(|c| c.name == capability))
     }
 
+    /// Whether a living engine that offers `capability` has this voice, or says nothing about voices.
+    #[must_use]
+    pub fn has_voice(&self, capability: &str, voice: &str) -> bool {
+        let nodes = self.nodes();
+        let mut offers = nodes
+            .values()
+            .filter(|node| node.state == NodeState::Ready)
+            .flat_map(|node| node.capabilities.iter().filter(|c| c.name == capability))
+            .peekable();
+        offers.peek().is_none() || offers.any(|c| c.voices.is_empty() || c.voices.iter().any(|name| name == voice))
+    }
+
     /// Whether this engine is known and not dead.
     #[must_use]
     pub fn lives(&self, instance: &InstanceId) -> bool {

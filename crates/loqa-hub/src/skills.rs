@@ -4,12 +4,14 @@
 //! Deliberately absent: installing. That is done by whoever holds the data folder's files,
 //! see `loqa_skills::installed`.
 
+use crate::paths::Paths;
 use anyhow::Context as _;
 use loqa_bus::Bus;
 use loqa_protocol::client::{SkillFault, SkillRow, SkillRunState, SkillsReply, SkillsRequest};
 use loqa_protocol::{ErrorCode, Failure, Hop, ToolSpec, subject};
 use loqa_skills::installed::{InstalledError, NotLoaded};
-use loqa_skills::{DevSkill, Installed, Shelf, SkillHost, SkillState};
+use loqa_skills::manifest::FILE_NAME;
+use loqa_skills::{DevSkill, Installed, Manifest, Shelf, SkillHost, SkillState};
 use loqa_turn::intent::IntentIndex;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -139,7 +141,9 @@ impl HubSkills {
         }
     }
 
-    fn rows(&self) -> Vec<SkillRow> {
+    /// The skills that are loaded.
+    #[must_use]
+    pub fn rows(&self) -> Vec<SkillRow> {
         let loaded = self.host.skills().into_iter();
         loaded
             .map(|info| SkillRow {
@@ -155,6 +159,16 @@ impl HubSkills {
             })
             .collect()
     }
+}
+
+/// The bundled skills and their folders; one whose manifest cannot be read is left out. Blocks.
+#[must_use]
+pub fn bundled(paths: &Paths) -> Vec<(Manifest, PathBuf)> {
+    let read = |folder: &PathBuf| {
+        let file = folder.join(FILE_NAME);
+        Some((Manifest::parse(&file, &std::fs::read(&file).ok()?).ok()?, folder.clone()))
+    };
+    paths.skills.iter().filter_map(read).collect()
 }
 
 /// Loads skills that are being written anew when their files change; ends at once when there are none.

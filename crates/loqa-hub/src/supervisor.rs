@@ -85,6 +85,8 @@ pub(crate) struct Begun {
 pub(crate) enum Stop {
     /// Not at all.
     No,
+    /// It was told to end by itself; once it has, it is not started again.
+    NotAgain,
     /// Its standard input closes, and it gets some time.
     Politely,
     /// It is killed.
@@ -161,6 +163,10 @@ async fn keep_running<C: Charge>(charge: C, state: watch::Sender<EngineState>, m
                 state.send_replace(EngineState::Stopped);
                 return;
             }
+            Ok(End::Died(_)) if *stop.borrow() == Stop::NotAgain => {
+                state.send_replace(EngineState::Stopped);
+                return;
+            }
             Ok(End::Died(reason)) => reason,
             Err(e) => format!("{e:#}"),
         };
@@ -203,7 +209,7 @@ async fn run_once<C: Charge>(
     state: &watch::Sender<EngineState>,
     stop: &mut watch::Receiver<Stop>,
 ) -> anyhow::Result<End> {
-    if *stop.borrow() != Stop::No {
+    if !matches!(*stop.borrow(), Stop::No) {
         return Ok(End::Asked);
     }
     let Begun { mut child, boot: mut line } = charge.begin(identity).await?;
@@ -231,7 +237,7 @@ async fn run_once<C: Charge>(
     drop(stdin);
     let status = match outcome {
         Ok(status) => status,
-        Err(Stop::No | Stop::Politely) => {
+        Err(Stop::No | Stop::NotAgain | Stop::Politely) => {
             stop_child(child.as_mut(), C::STOP_PATIENCE, C::KIND).await;
             return Ok(End::Asked);
         }
@@ -257,7 +263,7 @@ async fn run_once<C: Charge>(
 
 /// Ends when somebody asks for the stop, or can no longer ask.
 async fn asked(stop: &mut watch::Receiver<Stop>) -> Stop {
-    stop.wait_for(|stop| *stop != Stop::No).await.map_or(Stop::Politely, |stop| *stop)
+    stop.wait_for(|stop| !matches!(stop, Stop::No | Stop::NotAgain)).await.map_or(Stop::Politely, |stop| *stop)
 }
 
 async fn stop_child(child: &mut dyn ChildWrapper, patience: Duration, kind: &str) {

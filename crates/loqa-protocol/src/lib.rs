@@ -14,6 +14,7 @@ pub mod header;
 pub mod id;
 pub mod latency;
 pub mod llm;
+pub mod models;
 pub mod privacy;
 pub mod skill;
 pub mod stt;

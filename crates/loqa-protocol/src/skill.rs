@@ -57,6 +57,9 @@ pub enum SkillCall {
     Device {
         /// As in a tool's call.
         call: CallId,
+        /// As in a tool's call.
+        #[serde(default)]
+        scope: PrivacyScope,
         /// `turn_on`, `set_temperature` and the like, as Home Assistant names its services.
         operation: String,
         /// `domain.name`.

@@ -13,6 +13,8 @@ pub const ENGINE_HEARTBEAT: &str = "loqa.engine.heartbeat";
 pub const HUB_ASK: &str = "loqa.hub.ask";
 /// Operator → hub: empty, answered with a list of [`crate::client::NodeInfo`].
 pub const HUB_NODES: &str = "loqa.hub.nodes";
+/// Operator → hub: [`crate::models::ModelsRequest`], answered with [`crate::models::ModelsReply`].
+pub const HUB_MODELS: &str = "loqa.hub.models";
 /// Operator → hub: [`crate::grant::PromptRequest`], answered with [`crate::grant::PromptReply`].
 pub const HUB_PROMPT: &str = "loqa.hub.prompt";
 /// Operator → hub: [`crate::grant::GrantRequest`], answered with [`crate::grant::GrantReply`].
@@ -272,6 +274,12 @@ pub const CATALOG: &[SubjectSpec] = &[
         pattern: HUB_NODES,
         direction: "operator → hub",
         payload: "empty → [NodeInfo]",
+        delivery: Delivery::Request,
+    },
+    SubjectSpec {
+        pattern: HUB_MODELS,
+        direction: "operator → hub",
+        payload: "ModelsRequest → ModelsReply",
         delivery: Delivery::Request,
     },
     SubjectSpec {

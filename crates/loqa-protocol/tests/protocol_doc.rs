@@ -14,6 +14,7 @@ use loqa_protocol::engine::{
 use loqa_protocol::event::PlannedBy;
 use loqa_protocol::grant::{GrantInfo, GrantReply, GrantRequest, Prompt, PromptEvent, PromptReply, PromptRequest};
 use loqa_protocol::llm::{LlmReply, LlmRequest};
+use loqa_protocol::models::{ModelInUse, ModelsReply, ModelsRequest};
 use loqa_protocol::skill::{
     HostAnswer, HostCall, SkillAnswer, SkillBoot, SkillCall, SkillNotification, SkillPublication,
 };
@@ -43,7 +44,7 @@ fn types() -> BTreeMap<&'static str, (RoundTrip, Option<&'static str>)> {
     types! {
         AskReply by "type", AskRequest, AuditReply by "type", AuditRequest by "type", Control by "type", ControlAnswer by "type", EngineAnnounce, EngineBoot,
         EngineHello, GrantInfo, GrantReply by "type", GrantRequest by "type", Heartbeat, HostAnswer, HostCall,
-        HubAnswer by "type", LlmReply by "type", LlmRequest, NodeInfo, PlannedBy by "by",
+        HubAnswer by "type", LlmReply by "type", LlmRequest, ModelInUse, ModelsReply by "type", ModelsRequest by "type", NodeInfo, PlannedBy by "by",
         Prompt, PromptEvent by "type", PromptReply by "type", PromptRequest by "type",
         SkillAnswer by "type", SkillBoot, SkillCall by "type", SkillFault, SkillNotification, SkillPublication,
         SkillRow, SkillsReply by "type", SkillsRequest by "type", StoreReply by "type", StoreRequest by "type", SttReply by "type", SttRequest, TimedEvent,

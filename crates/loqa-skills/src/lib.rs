@@ -29,6 +29,7 @@ pub mod permission;
 pub mod schema;
 pub mod scope;
 pub mod secrets;
+pub mod sheet;
 mod skill;
 mod store;
 pub mod taint;

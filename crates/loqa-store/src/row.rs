@@ -9,10 +9,8 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SessionRow {
     /// Its id.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub session: SessionId,
     /// How long it is kept.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub scope: PrivacyScope,
     /// First event, milliseconds since the Unix epoch.
     pub started_ms: i64,
@@ -33,23 +31,18 @@ pub struct SessionRow {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TurnRow {
     /// Its id.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub turn: TurnId,
     /// Its session.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub session: SessionId,
     /// First event, milliseconds since the Unix epoch.
     pub started_ms: i64,
     /// Last event; absent while the turn runs, and when the hub died in its middle.
     pub ended_ms: Option<i64>,
     /// How the user spoke.
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub source: Option<TurnSource>,
     /// How it ended.
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub end: Option<TurnEnd>,
     /// How it was answered.
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub class: Option<TurnClass>,
     /// What was heard or typed.
     pub transcript: String,
@@ -60,13 +53,10 @@ pub struct TurnRow {
     /// Capability of the language model that was asked last, for example `llm.reflex`.
     pub capability: Option<String>,
     /// The tool that was called.
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
     pub tool: Option<ToolCall>,
     /// Why it failed.
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
     pub failure: Option<Failure>,
     /// The split; absent when no sound was made.
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
     pub latency_ms: Option<LatencySplit>,
     /// Whether there is a recording.
     pub recording: bool,
@@ -77,7 +67,6 @@ pub struct TurnRow {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EventRow {
     /// Its turn.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub turn: TurnId,
     /// Counts up from 0 within the turn.
     pub seq: u32,
@@ -86,7 +75,6 @@ pub struct EventRow {
     /// Milliseconds since the Unix epoch.
     pub wall_ms: i64,
     /// What happened.
-    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
     pub event: TurnEvent,
 }
 
@@ -111,10 +99,8 @@ pub struct RecentEvent {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Hit {
     /// Its session.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub session: SessionId,
     /// The turn.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub turn: TurnId,
     /// When it began, milliseconds since the Unix epoch.
     pub at_ms: i64,
@@ -131,18 +117,14 @@ pub struct Hit {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LatencyRow {
     /// Its session.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub session: SessionId,
     /// The turn.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub turn: TurnId,
     /// When it ended, milliseconds since the Unix epoch.
     pub at_ms: i64,
     /// How it was answered; figures of classes are never mixed.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub class: TurnClass,
     /// The parts in milliseconds.
-    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
     pub latency_ms: LatencySplit,
 }
 
@@ -168,7 +150,6 @@ impl Default for Window {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Percentiles {
     /// How the turns were answered.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub class: TurnClass,
     /// `total`, or a part of the split.
     pub part: String,

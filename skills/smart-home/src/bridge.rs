@@ -157,7 +157,7 @@ fn take(
             let work = async move { tools::run(&shared, &call, &tool, &arguments).await };
             begin(running, bus, id, message, work);
         }
-        Ok(SkillCall::Device { call: id, operation, entity, data, deadline_ms }) => {
+        Ok(SkillCall::Device { call: id, operation, entity, data, deadline_ms, .. }) => {
             tracing::debug!(running = lock(running), %operation, %entity, "order of another skill");
             let call = Call::new(hub.clone(), id.clone(), Duration::from_millis(deadline_ms));
             let shared = Arc::clone(shared);

@@ -23,7 +23,8 @@ pub(super) async fn json<T: DeserializeOwned>(request: Request) -> Result<T, Ope
     let (_, bytes) = whole(request, MAX_JSON).await?;
     serde_json::from_slice(&bytes).map_err(|e| {
         // serde names the field and the place; it quotes no more of the body than a wrong type's value.
-        let reason = if e.is_data() { e.to_string() } else { format!("no JSON at line {}, column {}", e.line(), e.column()) };
+        let reason =
+            if e.is_data() { e.to_string() } else { format!("no JSON at line {}, column {}", e.line(), e.column()) };
         OpenAiError::unreadable(format!("the body cannot be read: {}", reason.chars().take(200).collect::<String>()))
     })
 }

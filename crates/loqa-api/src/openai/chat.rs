@@ -380,7 +380,8 @@ mod tests {
 
     #[test]
     fn a_long_conversation_loses_its_beginning() {
-        let long: Vec<Value> = (0..60).map(|i| json!({"role": "user", "content": format!("{i} {}", "x".repeat(990))})).collect();
+        let long: Vec<Value> =
+            (0..60).map(|i| json!({"role": "user", "content": format!("{i} {}", "x".repeat(990))})).collect();
         let (earlier, said) = messages(Value::Array(long)).unwrap();
         assert!(said.starts_with("59"));
         assert!(earlier.len() <= 8 && earlier.last().unwrap().content.starts_with("58"), "{}", earlier.len());

@@ -102,7 +102,8 @@ impl OpenAiError {
 impl From<Failure> for OpenAiError {
     fn from(failure: Failure) -> Self {
         let error = Self::new(status_of(failure.code), failure.code.as_str(), failure.message);
-        let is_passing = matches!(failure.code, ErrorCode::EngineBusy | ErrorCode::EngineLost | ErrorCode::EngineMissing);
+        let is_passing =
+            matches!(failure.code, ErrorCode::EngineBusy | ErrorCode::EngineLost | ErrorCode::EngineMissing);
         Self { retry_after: is_passing.then_some(1), ..error }
     }
 }

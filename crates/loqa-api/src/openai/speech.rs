@@ -21,9 +21,8 @@ use std::sync::Arc;
 /// Speeds that the voice has; OpenAI's go from 0.25 to 4.
 const SPEEDS: std::ops::RangeInclusive<f32> = 0.5..=2.0;
 /// OpenAI's own voices: programs that know only these get the configured one.
-const FOREIGN_VOICES: &[&str] = &[
-    "alloy", "ash", "ballad", "coral", "echo", "fable", "onyx", "nova", "sage", "shimmer", "verse", "marin", "cedar",
-];
+const FOREIGN_VOICES: &[&str] =
+    &["alloy", "ash", "ballad", "coral", "echo", "fable", "onyx", "nova", "sage", "shimmer", "verse", "marin", "cedar"];
 
 #[derive(Deserialize)]
 struct Asked {
@@ -112,7 +111,11 @@ fn silent() -> Failure {
 }
 
 /// `None` is the engine's first voice.
-fn voice_of(asked: Option<Voice>, there_are: &[String], configured: Option<&str>) -> Result<Option<String>, OpenAiError> {
+fn voice_of(
+    asked: Option<Voice>,
+    there_are: &[String],
+    configured: Option<&str>,
+) -> Result<Option<String>, OpenAiError> {
     let name = match asked {
         None => return Ok(configured.map(str::to_owned)),
         Some(Voice::Name(name) | Voice::Id { id: name }) => name,

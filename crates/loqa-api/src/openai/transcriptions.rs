@@ -86,14 +86,19 @@ fn read(shared: &Shared, fields: Vec<body::Field>) -> Result<Asked, OpenAiError>
             "include" | "include[]" => {
                 return Err(OpenAiError::unsupported("include", "the recogniser tells no probabilities of words"));
             }
-            "known_speaker_names[]" | "known_speaker_references[]" | "known_speaker_names"
+            "known_speaker_names[]"
+            | "known_speaker_references[]"
+            | "known_speaker_names"
             | "known_speaker_references" => {
                 return Err(OpenAiError::unsupported("known_speaker_names", "the recogniser knows no speakers"));
             }
             _ => {}
         }
     }
-    models::hears(&shared.hub, &model.ok_or_else(|| OpenAiError::parameter("model", "name a model, for example `loqa`"))?)?;
+    models::hears(
+        &shared.hub,
+        &model.ok_or_else(|| OpenAiError::parameter("model", "name a model, for example `loqa`"))?,
+    )?;
     if prompt.chars().count() > MAX_PROMPT {
         return Err(OpenAiError::parameter("prompt", format!("at most {MAX_PROMPT} characters are taken")));
     }

@@ -128,12 +128,7 @@ fn object(bytes: &[u8], part: &str) -> Result<Map<String, Value>, FrameError> {
     })
 }
 
-fn length(
-    header: &Map<String, Value>,
-    field: &str,
-    part: &'static str,
-    limit: usize,
-) -> Result<usize, FrameError> {
+fn length(header: &Map<String, Value>, field: &str, part: &'static str, limit: usize) -> Result<usize, FrameError> {
     match header.get(field) {
         None | Some(Value::Null) => Ok(0),
         Some(value) => {

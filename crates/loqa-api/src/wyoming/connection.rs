@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 /// Longest silence between two events. Chosen: a person thinks, a language model writes.
 const IDLE: Duration = Duration::from_mins(2);
@@ -44,7 +44,8 @@ pub(super) struct Connection {
 struct Recording {
     pcm: PcmReader,
     utterance: Utterance,
-    transcript: JoinHandle<Result<SttFinal, Failure>>,
+    /// One task, which ends with the recording.
+    transcript: JoinSet<Result<SttFinal, Failure>>,
 }
 
 /// A text that is coming in while a voice speaks it.
@@ -140,12 +141,12 @@ impl Connection {
             }
             "ping" => self.write(&Event::new("pong", json!({"text": event.text("text")}))).await,
             "transcribe" => {
-                self.drop_recording();
+                self.recording = None;
                 self.language = event.text("language").filter(|language| !language.is_empty()).map(str::to_owned);
                 Ok(())
             }
             "audio-start" => {
-                self.drop_recording();
+                self.recording = None;
                 self.begin_recording(&event)
             }
             "audio-chunk" => self.take_sound(&event),
@@ -167,18 +168,13 @@ impl Connection {
         }
     }
 
-    fn drop_recording(&mut self) {
-        if let Some(recording) = self.recording.take() {
-            recording.transcript.abort();
-        }
-    }
-
     fn begin_recording(&mut self, event: &Event) -> Result<(), Fault> {
         let pcm = PcmReader::new(format_of(event)?)?;
         let (utterance, audio) = Utterance::new();
         let hub = Arc::clone(&self.hub);
         let language = self.language.clone().unwrap_or_else(|| hub.config().text("stt.language").to_owned());
-        let transcript = tokio::spawn(async move { hub.transcribe(audio, &language).await });
+        let mut transcript = JoinSet::new();
+        transcript.spawn(async move { hub.transcribe(audio, &language).await });
         self.recording = Some(Recording { pcm, utterance, transcript });
         Ok(())
     }
@@ -198,21 +194,24 @@ impl Connection {
             recording.utterance.push(&samples)
         });
         if taken.is_err() {
-            self.drop_recording();
+            self.recording = None;
         }
         Ok(taken?)
     }
 
     async fn end_recording(&mut self) -> Result<(), Fault> {
-        let Some(Recording { pcm, mut utterance, transcript }) = self.recording.take() else {
+        let Some(Recording { pcm, mut utterance, mut transcript }) = self.recording.take() else {
             return Err(wrong("there is no recording to end: send `audio-start` first").into());
         };
         let rest = pcm.finish();
         utterance.push(&rest)?;
         utterance.end();
-        let heard = transcript
-            .await
-            .unwrap_or_else(|_| Err(Failure::new(Hop::Stt, ErrorCode::EngineLost, "the recogniser's task ended")))?;
+        let heard = match transcript.join_next().await {
+            Some(Ok(heard)) => heard?,
+            Some(Err(_)) | None => {
+                return Err(Failure::new(Hop::Stt, ErrorCode::EngineLost, "the recogniser's task ended").into());
+            }
+        };
         let language = self.language.take();
         self.write(&Event::new("transcript", json!({"text": heard.text, "language": language}))).await
     }
@@ -225,9 +224,10 @@ impl Connection {
         if clauses.is_empty() {
             return Err(Failure::new(Hop::Tts, ErrorCode::BadRequest, "there is nothing to pronounce").into());
         }
-        self.write(&audio_start()).await?;
-        self.speak(clauses, voice).await?;
-        self.write(&Event::new("audio-stop", json!({"timestamp": null}))).await
+        if self.speak(clauses, voice, false).await? {
+            return self.write(&Event::new("audio-stop", json!({"timestamp": null}))).await;
+        }
+        Err(Failure::new(Hop::Tts, ErrorCode::EngineFault, "the voice made no sound").into())
     }
 
     async fn speak_more(&mut self, text: &str) -> Result<(), Fault> {
@@ -260,28 +260,31 @@ impl Connection {
         if clauses.is_empty() {
             return Ok(());
         }
-        let voice = speaking.voice.clone();
-        if !std::mem::replace(&mut speaking.has_begun, true) {
-            self.write(&audio_start()).await?;
+        let (voice, has_begun) = (speaking.voice.clone(), speaking.has_begun);
+        let spoken = self.speak(clauses, voice, has_begun).await;
+        match (&spoken, &mut self.speaking) {
+            (Ok(has_begun), Some(speaking)) => speaking.has_begun = *has_begun,
+            (Ok(_), None) | (Err(_), _) => self.speaking = None,
         }
-        let spoken = self.speak(clauses, voice).await;
-        if spoken.is_err() {
-            self.speaking = None;
-        }
-        spoken
+        spoken.map(|_| ())
     }
 
-    async fn speak(&mut self, clauses: Vec<String>, voice: Option<String>) -> Result<(), Fault> {
+    /// Sends the sound of these clauses, and what goes before the first sound of all; says
+    /// whether there was any.
+    async fn speak(&mut self, clauses: Vec<String>, voice: Option<String>, mut has_begun: bool) -> Result<bool, Fault> {
         let speed = self.hub.config().number("tts.speed") as f32;
         let mut speech = self.hub.speech(clauses, voice.as_deref(), speed)?;
         loop {
             match speech.next().await? {
                 SpeechPiece::Sound(samples) if !samples.is_empty() => {
+                    if !std::mem::replace(&mut has_begun, true) {
+                        self.write(&audio_start()).await?;
+                    }
                     let format = json!({"rate": OUTPUT_SAMPLE_RATE, "width": 2, "channels": 1, "timestamp": null});
                     self.write(&Event::new("audio-chunk", format).with_payload(pcm_to_bytes(&samples))).await?;
                 }
                 SpeechPiece::Sound(_) | SpeechPiece::ClauseDone(_) => {}
-                SpeechPiece::End => return Ok(()),
+                SpeechPiece::End => return Ok(has_begun),
             }
         }
     }

@@ -12,7 +12,6 @@ mod key;
 mod list;
 mod new;
 mod secret;
-mod sheet;
 mod switch;
 mod upgrade;
 
@@ -193,7 +192,5 @@ fn is_agreed(question: &str) -> anyhow::Result<bool> {
 
 /// Names of the bundled skills, which an installed one may not take.
 fn bundled_names(session: &Session) -> Vec<String> {
-    let manifests = session.paths.skills.iter().map(|folder| folder.join(loqa_skills::manifest::FILE_NAME));
-    let readable = manifests.filter_map(|path| std::fs::read(&path).ok().map(|bytes| (path, bytes)));
-    readable.filter_map(|(path, bytes)| Some(loqa_skills::Manifest::parse(&path, &bytes).ok()?.name)).collect()
+    loqa_hub::skills::bundled(&session.paths).into_iter().map(|(manifest, _)| manifest.name).collect()
 }

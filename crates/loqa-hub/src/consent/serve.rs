@@ -81,7 +81,8 @@ fn about_prompts(prompts: &Prompts, request: &PromptRequest) -> PromptReply {
     }
 }
 
-fn about_grants(skills: &SkillHost, request: GrantRequest) -> GrantReply {
+/// What an operator wants of the grants, and what came of it. Blocks.
+pub fn about_grants(skills: &SkillHost, request: GrantRequest) -> GrantReply {
     let changed = match request {
         GrantRequest::List { skill } => Ok(skills.grants().list(skill.as_deref())),
         GrantRequest::Grant { skill, permission, scope, lifetime, session } => {

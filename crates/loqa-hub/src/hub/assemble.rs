@@ -27,22 +27,8 @@ Answer in one or two short spoken sentences. Use a tool when one fits; never pre
 
 pub(super) fn engine_specs(config: &Config, paths: &Paths, catalog: &Catalog) -> anyhow::Result<Vec<EngineSpec>> {
     let mut specs = Vec::new();
-    let otlp_endpoint = config.text_if_set("telemetry.otlp_endpoint").map(str::to_owned);
-    let threads = |key: &str| -> Map<String, Value> {
-        let threads = config.integer(key);
-        (threads > 0).then(|| ("threads".to_owned(), Value::from(threads))).into_iter().collect()
-    };
     if config.bool("stt.enabled") {
-        let model = catalog.verified(config.text("stt.model"), EngineKind::Stt)?;
-        specs.push(EngineSpec {
-            kind: EngineKind::Stt,
-            capability: model.capability.clone(),
-            model: model.name.clone(),
-            model_path: model.path,
-            program: paths.program("loqa-stt"),
-            settings: threads("stt.threads"),
-            otlp_endpoint: otlp_endpoint.clone(),
-        });
+        specs.push(model_spec(config, paths, catalog, config.text("stt.model"), EngineKind::Stt)?);
     }
     if let Some(endpoint) = config.text_if_set("llm.endpoint") {
         let Some(model) = config.text_if_set("llm.endpoint_model") else {
@@ -58,40 +44,46 @@ pub(super) fn engine_specs(config: &Config, paths: &Paths, catalog: &Catalog) ->
                 .map(|(key, value)| (key.to_owned(), Value::from(value)))
                 .into_iter()
                 .collect(),
-            otlp_endpoint: otlp_endpoint.clone(),
+            otlp_endpoint: config.text_if_set("telemetry.otlp_endpoint").map(str::to_owned),
         });
     }
     for name in config.list("llm.models") {
-        let model = catalog.verified(&name, EngineKind::Llm)?;
-        specs.push(EngineSpec {
-            kind: EngineKind::Llm,
-            capability: model.capability.clone(),
-            model: model.name.clone(),
-            model_path: model.path,
-            program: paths.program("loqa-llm"),
-            settings: threads("llm.threads"),
-            otlp_endpoint: otlp_endpoint.clone(),
-        });
+        specs.push(model_spec(config, paths, catalog, &name, EngineKind::Llm)?);
     }
     if config.bool("tts.enabled") {
-        let model = catalog.verified(config.text("tts.model"), EngineKind::Tts)?;
-        let mut settings = threads("tts.threads");
+        specs.push(model_spec(config, paths, catalog, config.text("tts.model"), EngineKind::Tts)?);
+    }
+    Ok(specs)
+}
+
+/// The engine for a model of the catalog, whose files are checked. Reads the disk.
+pub(super) fn model_spec(
+    config: &Config,
+    paths: &Paths,
+    catalog: &Catalog,
+    name: &str,
+    kind: EngineKind,
+) -> anyhow::Result<EngineSpec> {
+    let model = catalog.verified(name, kind)?;
+    let threads = config.integer(&format!("{}.threads", kind.as_str()));
+    let mut settings: Map<String, Value> =
+        (threads > 0).then(|| ("threads".to_owned(), Value::from(threads))).into_iter().collect();
+    if kind == EngineKind::Tts {
         settings.insert("ort_dylib".to_owned(), Value::from(paths.onnxruntime.to_string_lossy().into_owned()));
         settings.insert("cache_bytes".to_owned(), Value::from(config.integer("tts.cache_bytes")));
         if let Some(folder) = &model.voices_dir {
             settings.insert("voices_dir".to_owned(), Value::from(folder.to_string_lossy().into_owned()));
         }
-        specs.push(EngineSpec {
-            kind: EngineKind::Tts,
-            capability: model.capability.clone(),
-            model: model.name.clone(),
-            model_path: model.path,
-            program: paths.program("loqa-tts"),
-            settings,
-            otlp_endpoint,
-        });
     }
-    Ok(specs)
+    Ok(EngineSpec {
+        kind,
+        capability: model.capability,
+        model: model.name,
+        model_path: model.path,
+        program: paths.program(&format!("loqa-{}", kind.as_str())),
+        settings,
+        otlp_endpoint: config.text_if_set("telemetry.otlp_endpoint").map(str::to_owned),
+    })
 }
 
 /// What turns are to keep to: a turn takes it as it is when the turn begins.

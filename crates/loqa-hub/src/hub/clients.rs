@@ -1,9 +1,12 @@
 //! Answers clients of the bus that hold the operator's credentials.
 
 use super::{Inner, TurnOptions};
-use crate::audit;
+use crate::{audit, models};
+use loqa_audit::Journal as _;
 use loqa_bus::Bus;
+use loqa_models::pull::Left;
 use loqa_protocol::client::{AskReply, AskRequest, AuditReply, AuditRequest};
+use loqa_protocol::models::{ModelsReply, ModelsRequest};
 use loqa_protocol::{ErrorCode, Failure, Hop, subject};
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,11 +16,12 @@ pub(super) async fn serve(inner: Arc<Inner>, bus: Bus) {
     let subscriptions = async {
         let asks = bus.subscribe(subject::HUB_ASK, None, 32).await?;
         let nodes = bus.subscribe(subject::HUB_NODES, None, 32).await?;
+        let models = bus.subscribe(subject::HUB_MODELS, None, 8).await?;
         let audits = bus.subscribe(subject::HUB_AUDIT, None, 8).await?;
         bus.flush().await?;
-        Ok::<_, loqa_bus::BusError>((asks, nodes, audits))
+        Ok::<_, loqa_bus::BusError>((asks, nodes, models, audits))
     };
-    let (mut asks, mut nodes, mut audits) = match subscriptions.await {
+    let (mut asks, mut nodes, mut models, mut audits) = match subscriptions.await {
         Ok(subscriptions) => subscriptions,
         Err(e) => {
             tracing::error!(error = %e, "clients cannot be served");
@@ -69,6 +73,22 @@ pub(super) async fn serve(inner: Arc<Inner>, bus: Bus) {
                     }
                 });
             }
+            Some(message) = models.next() => {
+                let (inner, bus) = (inner.clone(), bus.clone());
+                tokio::spawn(async move {
+                    let reply = match message.json::<ModelsRequest>() {
+                        Ok(request) => about_models(inner, request).await,
+                        Err(e) => ModelsReply::Refused {
+                            failure: Failure::new(Hop::Hub, ErrorCode::BadRequest, e.to_string()),
+                        },
+                    };
+                    if let Some(to) = &message.reply
+                        && let Err(e) = bus.respond(to, &reply).await
+                    {
+                        tracing::debug!(error = %e, "answer to a client did not leave");
+                    }
+                });
+            }
             Some(message) = nodes.next() => {
                 let rows = inner.context.reach.registry.list(Instant::now());
                 if let Some(to) = &message.reply
@@ -80,4 +100,26 @@ pub(super) async fn serve(inner: Arc<Inner>, bus: Bus) {
             else => return,
         }
     }
+}
+
+async fn about_models(inner: Arc<Inner>, request: ModelsRequest) -> ModelsReply {
+    let done = match request {
+        ModelsRequest::List => Ok(ModelsReply::InUse { models: inner.models_in_use() }),
+        ModelsRequest::Use { kind, tier, model } => {
+            inner.use_model(kind, tier, model).await.map(|models| ModelsReply::InUse { models })
+        }
+        ModelsRequest::Leaving { model, target } => {
+            let recorded = tokio::task::spawn_blocking(move || inner.audit.append(models::leaving(&model, &target)));
+            let failed = |message| Failure::new(Hop::Hub, ErrorCode::StorageFault, message);
+            match recorded.await {
+                Ok(row) => row.map(|row| ModelsReply::Recorded { row }).map_err(|e| failed(e.to_string())),
+                Err(e) => Err(failed(e.to_string())),
+            }
+        }
+        ModelsRequest::Left { row, ok, bytes_out, bytes_in } => {
+            inner.audit.finish(row, models::outcome(Left { ok, bytes_out, bytes_in }));
+            Ok(ModelsReply::Done)
+        }
+    };
+    done.unwrap_or_else(|failure| ModelsReply::Refused { failure })
 }

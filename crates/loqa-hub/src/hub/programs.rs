@@ -4,7 +4,7 @@
 //! node's, not as the person's: nothing beyond the first two tiers happens because of them
 //! without a confirmation.
 
-use super::{Hub, RunningTurn, Said, begin_said, forget};
+use super::{Hub, RunningTurn, Said, TurnOptions, begin_said, forget};
 use crate::session::driver::TurnInput;
 use loqa_protocol::SessionId;
 use loqa_protocol::llm::ChatMessage;
@@ -17,7 +17,7 @@ impl Hub {
     /// answer is text.
     pub async fn ask_for(&self, program: &str, session: SessionId, text: String) -> RunningTurn {
         let said = Said { taint: of_program(program), earlier: Vec::new() };
-        begin_said(&self.inner, Some(session).into(), TurnInput::Text(text), None, said).await
+        begin_said(&self.inner, of(session), TurnInput::Text(text), None, said).await
     }
 
     /// As [`Hub::ask_for`], in a session that knows these earlier messages and ends with
@@ -30,21 +30,25 @@ impl Hub {
         text: String,
     ) -> RunningTurn {
         let said = Said { taint: of_program(program), earlier };
-        let running = begin_said(&self.inner, Some(session.clone()).into(), TurnInput::Text(text), None, said).await;
+        let running = begin_said(&self.inner, of(session.clone()), TurnInput::Text(text), None, said).await;
         let (sender, report) = oneshot::channel();
         let inner = Arc::clone(&self.inner);
         let ended = running.report;
         tokio::spawn(async move {
             let result = ended.await;
-            let mut sessions = inner.sessions.lock().await;
-            forget(&inner, &mut sessions, session);
-            drop(sessions);
+            if inner.sessions.lock().await.remove(&session).is_some() {
+                forget(&inner, session, "ended");
+            }
             if let Ok(result) = result {
                 let _ = sender.send(result);
             }
         });
         RunningTurn { turn: running.turn, orders: running.orders, report }
     }
+}
+
+fn of(session: SessionId) -> TurnOptions {
+    TurnOptions { session: Some(session), ..TurnOptions::default() }
 }
 
 fn of_program(program: &str) -> Taint {

@@ -127,7 +127,8 @@ impl Retries {
 
     fn allows(&mut self, failure: &Failure) -> bool {
         let (count, limit) = match failure.code {
-            ErrorCode::EngineMissing => (&mut self.nobody, Self::MAX_NOBODY),
+            // One that ends refuses what still reaches it; its successor is there already or comes soon.
+            ErrorCode::EngineMissing | ErrorCode::ShuttingDown => (&mut self.nobody, Self::MAX_NOBODY),
             _ => (&mut self.losses, Self::MAX_LOSSES),
         };
         *count += 1;
@@ -338,10 +339,14 @@ impl Reach {
         run: u32,
     ) -> Running {
         self.spawn(tracing::info_span!("tts", capability = %capability), move |reach, worker| async move {
-            while let Some((clause, request)) = clauses.recv().await {
+            while let Some((clause, mut request)) = clauses.recv().await {
                 let mut retries = Retries::default();
                 loop {
                     let mut delivered = false;
+                    // The model may have become another one since the turn began.
+                    if let Some(voice) = request.voice.take_if(|voice| !reach.registry.has_voice(&capability, voice)) {
+                        tracing::warn!(voice, capability, "no engine has this voice, the model's first one speaks");
+                    }
                     match reach.speak_once(&capability, &request, &worker, &events, run, &mut delivered).await {
                         Ok(done) => {
                             let _ = events.send((run, HopEvent::ClauseDone { clause, done })).await;

@@ -62,6 +62,11 @@ impl Supervised {
         self.kept.pid()
     }
 
+    /// Does not start the engine again once it has ended, which somebody has told it to.
+    pub fn let_go(&self) {
+        self.kept.order_stop(Stop::NotAgain);
+    }
+
     /// Ends the engine and waits until it is gone.
     pub async fn stop(self) {
         self.kept.stop(Stop::Politely).await;

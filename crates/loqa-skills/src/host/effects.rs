@@ -153,6 +153,8 @@ pub struct DeviceOrder {
     pub skill: String,
     /// The turn that it belongs to; `None` in an event.
     pub turn: Option<(SessionId, TurnId)>,
+    /// How long what led to it may be remembered.
+    pub scope: PrivacyScope,
     /// `turn_on`, `set_temperature` and the like.
     pub operation: String,
     /// `domain.name`.

@@ -122,6 +122,7 @@ impl Running {
                 let order = DeviceOrder {
                     skill: skill.to_owned(),
                     turn: self.actor.turn.clone(),
+                    scope,
                     operation,
                     entity,
                     data,

@@ -64,10 +64,12 @@ impl SkillHost {
         }
         let data = order.data.as_object().cloned().unwrap_or_default();
         let ordered = Ordered { operation: order.operation.clone(), entity: order.entity.clone(), data: data.clone() };
-        let running = self.running_native(&skill, order.turn.clone(), order.taint.clone(), control.clone());
+        let mut running = self.running_native(&skill, order.turn.clone(), order.taint.clone(), control.clone());
+        running.actor.scope = order.scope;
         let call = Arc::new(Mutex::new(NativeCall::of_order(running, ordered)));
         let outcome = self.converse(&skill, &call, control, control.left(), |call, deadline_ms| SkillCall::Device {
             call,
+            scope: order.scope,
             operation: order.operation.clone(),
             entity: order.entity.clone(),
             data,

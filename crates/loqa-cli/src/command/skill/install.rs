@@ -1,9 +1,10 @@
 //! `loqa skill install FILE`: shows the permission sheet, asks, installs.
 
-use super::{bundled_names, finish, installed, is_agreed, now_ms, open_package, sheet};
+use super::{bundled_names, finish, installed, is_agreed, now_ms, open_package};
 use crate::{BadArguments, Session};
 use anyhow::bail;
 use clap::Args;
+use loqa_skills::sheet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -38,7 +39,7 @@ impl Install {
         store.install(&package, now_ms())?;
         let result = serde_json::json!({
             "name": manifest.name, "version": manifest.version.to_string(), "digest": package.digest(),
-            "publisher": package.publisher(), "permissions": sheet::json(&manifest.permissions),
+            "publisher": package.publisher(), "permissions": sheet::lines(&manifest.permissions),
         });
         finish(session, result, &format!("installed `{}` {}", manifest.name, manifest.version)).await
     }

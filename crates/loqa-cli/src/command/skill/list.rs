@@ -1,14 +1,13 @@
 //! `loqa skill list` and `loqa skill info NAME`: what is bundled, what is installed, and,
 //! where a hub runs, what of it is loaded.
 
-use super::sheet::{self, quoted};
 use super::{ask_hub, installed};
 use crate::Session;
 use anyhow::bail;
 use loqa_protocol::client::{SkillFault, SkillRow, SkillsReply, SkillsRequest};
 use loqa_skills::Manifest;
 use loqa_skills::installed::{Index, InstalledSkill, Switch, Version};
-use loqa_skills::manifest::FILE_NAME;
+use loqa_skills::sheet::{self, quoted};
 use std::process::ExitCode;
 
 /// What a running hub says; without one nothing is known.
@@ -96,7 +95,7 @@ pub async fn info(session: &Session, name: &str) -> anyhow::Result<ExitCode> {
     };
     if session.json {
         if let Some(object) = row.as_object_mut() {
-            object.insert("permissions".to_owned(), serde_json::json!(sheet::json(&requested)));
+            object.insert("permissions".to_owned(), serde_json::json!(sheet::lines(&requested)));
         }
         println!("{row}");
         return Ok(ExitCode::SUCCESS);
@@ -114,8 +113,7 @@ pub async fn info(session: &Session, name: &str) -> anyhow::Result<ExitCode> {
 }
 
 fn bundled(session: &Session) -> Vec<Manifest> {
-    let files = session.paths.skills.iter().map(|folder| folder.join(FILE_NAME));
-    files.filter_map(|file| Manifest::parse(&file, &std::fs::read(&file).ok()?).ok()).collect()
+    loqa_hub::skills::bundled(&session.paths).into_iter().map(|(manifest, _)| manifest).collect()
 }
 
 fn bundled_json(manifest: &Manifest, hub: &Hub) -> serde_json::Value {

@@ -1,12 +1,13 @@
 //! `loqa skill upgrade FILE|NAME`: takes a newer version by itself where it may do no more
 //! than the old one, and asks otherwise; a version that was not agreed to waits.
 
-use super::{finish, installed, is_agreed, now_ms, open_package, sheet};
+use super::{finish, installed, is_agreed, now_ms, open_package};
 use crate::Session;
 use anyhow::bail;
 use clap::Args;
 use loqa_skills::installed::{Upgraded, Version};
 use loqa_skills::manifest::is_skill_name;
+use loqa_skills::sheet;
 use loqa_skills::upgrade::{Decision, Difference};
 use std::path::Path;
 use std::process::ExitCode;

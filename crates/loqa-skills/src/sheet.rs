@@ -1,14 +1,32 @@
 //! The permission sheet: what a skill may do, in the host's own sentences. What the
 //! author wrote is escaped, quoted and kept short.
 
-use loqa_skills::Package;
-use loqa_skills::permission::{Permission, Requested, ScopeKind, ScopeValue, Tier};
-use loqa_skills::scope::tier_in;
+use crate::package::Package;
+use crate::permission::{Permission, Requested, ScopeKind, ScopeValue, Tier};
+use crate::scope::tier_in;
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 /// Longest foreign text that is shown. Chosen: fits two lines of a terminal.
 const MAX_CHARS: usize = 160;
 
+/// One line of the sheet, for programs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// Name of the permission.
+    pub permission: &'static str,
+    /// `T0` to `T4`, with this scope.
+    pub tier: &'static str,
+    /// What it lets a skill do, in the host's words; begins with a verb.
+    pub sentence: &'static str,
+    /// How far, as the manifest wrote it.
+    pub scope: Map<String, Value>,
+    /// Why, in the author's words: escape it, never style it.
+    pub reason: String,
+}
+
 /// The sheet of a package, for a terminal.
+#[must_use]
 pub fn text(package: &Package) -> String {
     let manifest = package.manifest();
     let mut lines = vec![format!("{} {} ({})", manifest.name, manifest.version, quoted(&manifest.title))];
@@ -25,6 +43,7 @@ pub fn text(package: &Package) -> String {
 }
 
 /// The sheet's lines about permissions, the worst first; `heading` begins the sentences.
+#[must_use]
 pub fn permissions(heading: &str, requested: &[Requested]) -> Vec<String> {
     if requested.is_empty() {
         return vec!["  It asks for no permission.".to_owned()];
@@ -44,30 +63,17 @@ pub fn permissions(heading: &str, requested: &[Requested]) -> Vec<String> {
     lines
 }
 
-/// The same for programs.
-pub fn json(requested: &[Requested]) -> Vec<serde_json::Value> {
-    requested
-        .iter()
-        .map(|requested| {
-            let permission = requested.permission;
-            let keys = permission.scope_keys().iter();
-            let scope: serde_json::Map<_, _> = keys
-                .filter_map(|key| {
-                    let value = match requested.scope.get(key.name)? {
-                        ScopeValue::Limit(limit) => serde_json::json!(limit),
-                        ScopeValue::Text(text) => serde_json::json!(text),
-                        ScopeValue::Texts(texts) => serde_json::json!(texts),
-                        ScopeValue::Flag(flag) => serde_json::json!(flag),
-                    };
-                    Some((key.name.to_owned(), value))
-                })
-                .collect();
-            serde_json::json!({
-                "permission": permission.as_str(), "tier": format!("{:?}", tier_of(requested)),
-                "sentence": sentence(permission), "scope": scope, "reason": requested.reason,
-            })
-        })
-        .collect()
+/// The same for programs, in the manifest's order.
+#[must_use]
+pub fn lines(requested: &[Requested]) -> Vec<Line> {
+    let line = |requested: &Requested| Line {
+        permission: requested.permission.as_str(),
+        tier: tier_of(requested).as_str(),
+        sentence: sentence(requested.permission),
+        scope: requested.scope.to_json(),
+        reason: requested.reason.clone(),
+    };
+    requested.iter().map(line).collect()
 }
 
 /// A wildcard makes some permissions worse than they are by themselves.
@@ -76,6 +82,7 @@ fn tier_of(requested: &Requested) -> Tier {
 }
 
 /// Foreign text: quoted, short, and without anything that moves or hides letters.
+#[must_use]
 pub fn quoted(text: &str) -> String {
     let shown: String = text.chars().take(MAX_CHARS).map(visible).collect();
     let more = if text.chars().count() > MAX_CHARS { "…" } else { "" };
