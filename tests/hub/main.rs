@@ -17,6 +17,8 @@ mod native;
 mod openai;
 mod permissions;
 mod remote_model;
+mod replay;
+mod store;
 mod traces;
 mod turns;
 #[path = "../../crates/loqa-hub/tests/consent/wat_skill.rs"]
