@@ -9,6 +9,7 @@ import { CARGO_DENY, provideCargoDeny } from "./setup/cargo-deny.mjs";
 import { provideNodePackages } from "./setup/node-packages.mjs";
 import { prepare } from "./setup/prepare.mjs";
 import { ROOT } from "./setup/paths.mjs";
+import { providePrometheus } from "./setup/prometheus.mjs";
 import { providePython } from "./setup/python.mjs";
 import { passThrough } from "./setup/run.mjs";
 import { provideVirtualSound } from "./setup/sound.mjs";
@@ -59,11 +60,13 @@ async function main(words) {
   const sound = runsTests ? await provideVirtualSound(env) : true;
   const python = runsTests ? await providePython(env) : null;
   if (python) env.LOQA_TEST_PYTHON = python;
+  const prometheus = runsTests ? await providePrometheus(env) : null;
+  if (prometheus) env.LOQA_TEST_PROMETHEUS = prometheus;
   const window = env && wanted.some(([name]) => name.startsWith("ui")) ? await provideNodePackages(env) : true;
   const runsBrowser = env && wanted.some(([name]) => name === "ui end to end");
   const browser = runsBrowser ? await provideBrowser(env) : null;
   if (browser) env.LOQA_TEST_CHROMIUM = browser;
-  const forTests = sound && (python !== null || !runsTests) && window && (browser !== null || !runsBrowser);
+  const forTests = sound && ((python !== null && prometheus !== null) || !runsTests) && window && (browser !== null || !runsBrowser);
   results.push({ name: "set-up", ok: env !== null && tools && forTests, seconds: secondsSince(started) });
   for (const [name, program, args] of env ? wanted : []) {
     process.stdout.write(`\n== ${name}: ${[program === process.execPath ? "node" : program, ...args].join(" ")}\n`);

@@ -16,7 +16,7 @@ async fn no_request_that_fits_the_description_brings_a_server_error_or_breaks_it
     let token = api.server.token_path().to_string_lossy().into_owned();
     let mut arguments = vec![url.as_str(), "--token-file", &token];
     let examples = examples();
-    arguments.extend(["--examples", &examples, "--max-time", "200"]);
+    arguments.extend(["--examples", &examples, "--max-time", "150"]);
     let script = run_script("schemathesis_run.py", &arguments).await;
     let found = script.json();
     assert_eq!(found["failures"], serde_json::json!([]), "{found:#}\n{}", script.err);
@@ -25,6 +25,7 @@ async fn no_request_that_fits_the_description_brings_a_server_error_or_breaks_it
     assert!(script.ok, "{found}\n{}\n{}", script.out, script.err);
     // It lives, and its record is sound.
     assert_eq!(api.get("/v1/audit/verify").await["ok"], true);
-    assert_eq!(api.ask("list my timers").await["failure"], serde_json::Value::Null);
+    // What the timer may do has been changed meanwhile, and guest mode may be on; a turn ends.
+    assert!(api.ask("list my timers").await["turn"].is_string());
     api.stop().await;
 }

@@ -2,6 +2,7 @@
 //! and learn nothing.
 
 use super::{Api, QUIET};
+use futures_util::StreamExt as _;
 use loqa_api::guard::{Check, Checks};
 use loqa_tests::PATIENCE;
 use std::net::SocketAddr;
@@ -9,19 +10,23 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Sends bytes and returns what comes back until the server closes, or is silent for a while
-/// after having said something.
-async fn raw(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+/// Sends bytes and returns what comes back. With `patient`, a second answer is waited for
+/// after the first one: a smuggled request would have one.
+async fn raw(address: SocketAddr, bytes: &[u8], patient: bool) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).await.unwrap();
     // The server may close before everything is sent.
     let _closed = stream.write_all(bytes).await;
     let mut answer = Vec::new();
     let mut piece = [0u8; 16 * 1024];
     loop {
-        let quiet = if answer.is_empty() { PATIENCE } else { Duration::from_millis(150) };
+        let quiet = if answer.is_empty() || !patient { PATIENCE } else { Duration::from_millis(300) };
         match tokio::time::timeout(quiet, stream.read(&mut piece)).await {
             Ok(Ok(0) | Err(_)) | Err(_) => return answer,
             Ok(Ok(n_bytes)) => answer.extend_from_slice(&piece[..n_bytes]),
+        }
+        if !patient {
+            // Nothing more comes from here, so the server closes.
+            let _closed = stream.shutdown().await;
         }
     }
 }
@@ -102,7 +107,10 @@ fn attacks(port: u16, token: &str, old: &str) -> Vec<Attack> {
         add(format!("host {foreign}, read"), request("GET", "/v1/sessions", &fields[..2], ""));
         let target = format!("http://{foreign}/v1/status");
         let fields = [("Host", host.as_str()), ("Authorization", &bearer)];
-        add(format!("target {target}"), request("GET", &target, &fields, ""));
+        // Behind a `#` stands no part of an address: that one asks for the page at `/`.
+        if !target.contains('#') {
+            add(format!("target {target}"), request("GET", &target, &fields, ""));
+        }
     }
     add("no host".into(), request("GET", "/v1/status", &[("Authorization", &bearer)], ""));
     let twice = [("Host", host.as_str()), ("Host", host.as_str()), ("Authorization", &bearer)];
@@ -267,8 +275,13 @@ async fn successes(api: &Api, old: &str) -> Vec<String> {
     let mut bad = Vec::new();
     let attacks = attacks(address.port(), &api.token, old);
     assert!(attacks.len() >= 150, "{} attacks", attacks.len());
-    for Attack { name, bytes } in attacks {
-        let answer = raw(address, &bytes).await;
+    let mut answers = futures_util::stream::iter(attacks)
+        .map(async |Attack { name, bytes }| {
+            let answer = raw(address, &bytes, name.starts_with("framing")).await;
+            (name, answer)
+        })
+        .buffer_unordered(8);
+    while let Some((name, answer)) = answers.next().await {
         let refused = statuses(&answer).iter().all(|status| (400..500).contains(status));
         let told = String::from_utf8_lossy(&answer).to_lowercase();
         let cors = told.contains("access-control-");

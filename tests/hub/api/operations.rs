@@ -142,7 +142,7 @@ async fn sessions(call: &mut Covered<'_>) {
     let events = call.ok("GET /v1/turns/{turn}/events", &format!("/v1/turns/{turn}/events"), None).await;
     assert_eq!(events["events"][0]["event"]["type"], "turn_started");
     let found = call.ok("GET /v1/search", "/v1/search?q=TEA", None).await;
-    assert_eq!(found["items"][0]["turn"], turn, "{found}");
+    assert!(found["items"].as_array().unwrap().iter().any(|hit| hit["turn"] == turn), "{found}");
     call.fails("GET /v1/search", "/v1/search?q=", None, 400, "bad_request").await;
 
     // What a guest says is not kept.

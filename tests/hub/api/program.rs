@@ -11,6 +11,8 @@ struct Serving {
     child: Child,
     ready: Value,
     out: BufReader<std::process::ChildStdout>,
+    /// Reads what it logs, so that a full pipe does not stop it.
+    errors: std::thread::JoinHandle<String>,
 }
 
 fn serve(data: &std::path::Path, more: &[&str]) -> Serving {
@@ -18,10 +20,16 @@ fn serve(data: &std::path::Path, more: &[&str]) -> Serving {
     command.args(["serve", "--json", "--silent"]).args(more);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut stderr = child.stderr.take().unwrap();
+    let errors = std::thread::spawn(move || {
+        let mut text = Vec::new();
+        stderr.read_to_end(&mut text).unwrap();
+        String::from_utf8_lossy(&text).into_owned()
+    });
     let mut line = String::new();
     out.read_line(&mut line).unwrap();
     let ready = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"));
-    Serving { child, ready, out }
+    Serving { child, ready, out, errors }
 }
 
 impl Serving {
@@ -31,7 +39,7 @@ impl Serving {
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         let mut text = String::new();
         self.out.read_to_string(&mut text).unwrap();
-        self.child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+        text.push_str(&self.errors.join().unwrap());
         assert!(self.child.wait().unwrap().success(), "{text}");
         text
     }
@@ -66,7 +74,8 @@ fn serve_tells_where_it_is_and_never_the_token() {
         let wrong = client.get(format!("{url}/v1/status")).bearer_auth("wrong-and-secret").send().await.unwrap();
         assert_eq!(wrong.status(), 401);
     });
-    let written = format!("{}{}", serving.ready, serving.end());
+    let ready = serving.ready.to_string();
+    let written = ready + &serving.end();
     assert!(!written.contains(&token) && !written.contains("wrong-and-secret"), "tokens are not logged");
     assert!(!std::path::Path::new(&file).exists());
     let gone = loqa(data.path(), &["api", "url", "--json"]);

@@ -296,6 +296,12 @@ export interface GrantList {
   grants: Array<GrantInfo>;
 }
 
+/** Guest mode, on or off. */
+export interface GuestMode {
+  /** Whether it is on. */
+  guest: boolean;
+}
+
 /** Up; a hub that is down does not answer. */
 export interface Health {
   /** Whether it is up. */
@@ -450,17 +456,41 @@ export interface Model {
   bytes: number;
   /** Whether it is on this machine. */
   state: ModelState;
-  /** Whether an engine of this hub is configured to use it. */
-  in_use: boolean;
+  /** Its place among the models of its kind that this hub uses, from 1; `null` when it does not. */
+  tier?: number | null;
+}
+
+/** One model that a hub uses. */
+export interface ModelInUse {
+  /** What it does. */
+  kind: EngineKind;
+  /** Its place among the models of that kind, from 1. */
+  tier: number;
+  /** What its engine offers. */
+  capability: string;
+  /** Its name. */
+  model: string;
 }
 
 /** Whether a model is on this machine. */
 export type ModelState = "installed" | "absent" | "incomplete" | "unpinned";
 
+/** Which place a model takes. */
+export interface ModelUse {
+  /** Its place among the models of its kind, from 1, the best first. Only language models have more than one place; the place after the last adds one. */
+  tier: number;
+}
+
 /** The catalog. */
 export interface Models {
   /** In the order of the catalog. */
   models: Array<Model>;
+}
+
+/** The models that a hub uses. */
+export interface ModelsInUse {
+  /** In the order in which they are asked. */
+  models: Array<ModelInUse>;
 }
 
 /** A permission for a skill. */
@@ -677,6 +707,14 @@ export type Playback = "immediate" | "reported";
 
 /** How long a turn may be remembered, least first. */
 export type PrivacyScope = "ephemeral" | "session" | "persistent";
+
+/** What may be remembered. */
+export interface PrivacyState {
+  /** Whether guest mode is on: nothing is kept. */
+  guest: boolean;
+  /** How long a turn that begins may be remembered. */
+  scope: PrivacyScope;
+}
 
 /** What went wrong, for programs and for people. */
 export interface Problem {
@@ -933,6 +971,10 @@ export type TalkRequest = {
   speak?: boolean;
   /** Who says when the answer was heard. */
   playback?: Playback;
+  /** Whether nothing of it may be kept, whatever is configured. */
+  guest?: boolean;
+  /** Whether what is said is kept as a recording, from here on in this session; as configured when it is left out. */
+  keep_audio?: boolean | null;
   type: "start";
 } | {
   type: "end";
@@ -944,6 +986,8 @@ export type TalkRequest = {
   speak?: boolean;
   /** Who says when the answer was heard. */
   playback?: Playback;
+  /** Whether nothing of it may be kept, whatever is configured. */
+  guest?: boolean;
   type: "text";
 } | {
   type: "cancel";
@@ -1113,6 +1157,8 @@ export interface TurnRequest {
   session?: SessionId | null;
   /** Whether the answer is spoken on the hub's own output as well. */
   speak?: boolean;
+  /** Whether nothing of it may be kept, whatever is configured. */
+  guest?: boolean;
 }
 
 /** A turn. */
@@ -1175,14 +1221,14 @@ export interface Operations {
   /** Sum up what left the machine */
   "GET /v1/audit/egress": {
     path: {};
-    query: { since_ms?: number; until_ms?: number; by?: unknown };
+    query: { since_ms?: number; until_ms?: number; by?: "hour" | "day" };
     body: undefined;
     answer: Egress;
   };
   /** Export rows, the oldest first */
   "GET /v1/audit/export": {
     path: {};
-    query: { format?: unknown; contents?: boolean; actor?: string; kind?: string; session?: string; since_ms?: number; until_ms?: number };
+    query: { format?: "jsonl" | "csv"; contents?: boolean; actor?: string; kind?: string; session?: string; since_ms?: number; until_ms?: number };
     body: undefined;
     answer: Blob;
   };
@@ -1263,6 +1309,13 @@ export interface Operations {
     body: undefined;
     answer: Models;
   };
+  /** Put a model to use, without a restart */
+  "POST /v1/models/{name}/use": {
+    path: { name: string };
+    query: {};
+    body: ModelUse;
+    answer: ModelsInUse;
+  };
   /** List the engines */
   "GET /v1/nodes": {
     path: {};
@@ -1297,6 +1350,20 @@ export interface Operations {
     query: {};
     body: PackageConsent;
     answer: SkillDetail;
+  };
+  /** Show what may be remembered */
+  "GET /v1/privacy": {
+    path: {};
+    query: {};
+    body: undefined;
+    answer: PrivacyState;
+  };
+  /** Turn guest mode on or off, from the next turn on */
+  "PUT /v1/privacy": {
+    path: {};
+    query: {};
+    body: GuestMode;
+    answer: PrivacyState;
   };
   /** List the questions that skills have open */
   "GET /v1/prompts": {
