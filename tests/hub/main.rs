@@ -11,10 +11,14 @@ mod devices;
 mod evaluation;
 mod home;
 mod installed_skills;
+mod metrics;
+mod models;
 mod native;
 mod openai;
 mod permissions;
 mod remote_model;
+mod replay;
+mod store;
 mod traces;
 mod turns;
 #[path = "../../crates/loqa-hub/tests/consent/wat_skill.rs"]

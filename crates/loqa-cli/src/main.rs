@@ -71,6 +71,8 @@ enum Command {
         #[command(subcommand)]
         action: command::sessions::Action,
     },
+    /// Run kept sessions again through other models or skills, acting on nothing, and show what differs.
+    Replay(command::replay::Replay),
     /// Check, back up, restore and wipe the file in which sessions are kept.
     Store {
         #[command(subcommand)]
@@ -159,6 +161,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Skill { action } => command::skill::run(&session, action).await,
             Command::Audit { action } => command::audit::run(&session, action).await,
             Command::Sessions { action } => command::sessions::run(&session, action).await,
+            Command::Replay(replay) => replay.run(session).await,
             Command::Store { action } => command::store::run(&session, action).await,
             Command::Guest { action } => command::store::guest(&session, action).await,
             Command::Openai { action } => command::openai::run(&session, &action),
