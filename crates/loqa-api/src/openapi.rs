@@ -5,6 +5,7 @@ use crate::extract::tagged_bytes;
 use crate::limits::MAX_BODY;
 use crate::problem::{MEDIA_TYPE, Problem};
 use crate::state::AppState;
+use crate::window;
 use crate::{audit, events, grants, latency, login, metrics, models, nodes, packages, page, privacy, sessions};
 use crate::{settings, skills, status, talk, turns};
 use axum::Router;

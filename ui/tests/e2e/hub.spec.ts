@@ -1,6 +1,7 @@
 // The window over a real hub with the starter models: what a person does, from the first
 // question to the check of the record. One story; the later steps see what the earlier did.
 
+import type { Page } from "@playwright/test";
 import { expect, test } from "./hub";
 
 test.describe.configure({ mode: "serial" });
@@ -36,17 +37,15 @@ test("a search finds it while one types, and nothing where nothing is", async ({
   await expect(page.getByRole("heading", { name: /zebra/ })).toBeVisible();
 });
 
-test("a permission is taken away, and the skill has to ask; no is no", async ({ hub, page }) => {
-  await hub.open(page, "#/skills/weather");
-  const internet = page.getByRole("listitem").filter({ hasText: "http:call" }).getByRole("switch");
-  await expect(internet).toBeChecked();
-  await internet.click();
-  await expect(internet).not.toBeChecked();
-
-  await page.getByRole("link", { name: "Talk" }).click();
-  await page.getByLabel("Or type").fill("What is the weather in Berlin");
+async function ask(page: Page, words: string) {
+  await page.getByLabel("Or type").fill(words);
   await page.keyboard.press("Enter");
-  const dialog = page.getByRole("dialog", { name: /asks/ });
+}
+
+test("a skill asks at its first use, and no is no", async ({ hub, page }) => {
+  await hub.open(page, "#/talk");
+  await ask(page, "What is the weather in Berlin");
+  const dialog = page.getByRole("dialog", { name: /Weather asks/ });
   await expect(dialog).toContainText("http:call");
   await expect(dialog.getByRole("button", { name: "Deny" })).toBeFocused();
   await page.keyboard.press("Enter");
@@ -56,14 +55,34 @@ test("a permission is taken away, and the skill has to ask; no is no", async ({ 
   await expect(page.getByRole("table").last()).toContainText("was denied");
 });
 
-test("a permission is given again", async ({ hub, page }) => {
-  await hub.open(page, "#/skills/weather");
-  const internet = page.getByRole("listitem").filter({ hasText: "http:call" }).getByRole("switch");
-  await expect(internet).not.toBeChecked();
-  await internet.click();
-  await expect(internet).toBeChecked();
+test("a permission is taken away, given for once, and given again", async ({ hub, page }) => {
+  await hub.open(page, "#/skills/timer");
+  const timers = page.getByRole("listitem").filter({ hasText: "timer:set" });
+  const allowed = timers.getByRole("switch");
+  await expect(allowed).toBeChecked();
+  await allowed.click();
+  await expect(allowed).not.toBeChecked();
+  await timers.getByText("Change", { exact: true }).click();
+  await timers.getByLabel("How long").selectOption("once");
+  await timers.getByRole("button", { name: "Allow", exact: true }).click();
+  await expect(allowed).toBeChecked();
+  await expect(timers).toContainText("Allowed · once");
+
+  await page.getByRole("link", { name: "Talk" }).click();
+  await ask(page, "Set a timer for seven minutes");
+  const answers = page.getByRole("link", { name: "Show in Sessions" });
+  await expect(answers).toHaveCount(1);
+  await ask(page, "Set a timer for eight minutes");
+  await expect(answers).toHaveCount(2);
+  await expect(page.getByRole("region", { name: "Conversation" })).toContainText("Not allowed");
+
+  await page.getByRole("link", { name: "Skills" }).click();
+  await page.getByRole("link", { name: /timer/i }).click();
+  await expect(allowed).not.toBeChecked();
+  await allowed.click();
+  await expect(allowed).toBeChecked();
   await page.reload();
-  await expect(internet).toBeChecked();
+  await expect(allowed).toBeChecked();
 });
 
 test("the record is intact, and says so", async ({ hub, page }) => {

@@ -348,7 +348,7 @@ const model = (name: string, title: string, kind: api.EngineKind, more: Partial<
   bundled: true,
   bytes: 13_118_306,
   state: "installed",
-  in_use: true,
+  tier: 1,
   ...more,
 });
 
@@ -357,7 +357,7 @@ export const models: api.Model[] = [
   model("whisper-small", "Whisper small, multilingual", "stt", {
     bundled: false,
     state: "absent",
-    in_use: false,
+    tier: null,
     bytes: 264_000_000,
     ram_mb: 600,
     languages: ["en", "de", "fr"],
@@ -368,7 +368,7 @@ export const models: api.Model[] = [
   model("qwen-4b", "Qwen 4B", "llm", {
     bundled: false,
     state: "incomplete",
-    in_use: false,
+    tier: null,
     bytes: 2_600_000_000,
     ram_mb: 3_800,
     licence: "Apache-2.0",

@@ -32,6 +32,7 @@ export function fakeHub({ state, hasPrompt = false, talk = "" }: FakeOptions): F
   let sessions = [...data.sessions];
   let prompts = hasPrompt ? [data.prompt] : [];
   let tick = 0;
+  let isGuest = false;
   const isEmpty = state === "empty";
   const none = <T>(items: T[]): T[] => (isEmpty ? [] : items);
 
@@ -67,6 +68,8 @@ export function fakeHub({ state, hasPrompt = false, talk = "" }: FakeOptions): F
     ["POST /v1/packages", () => data.sheet],
     ["DELETE /v1/packages/(.+)", () => undefined],
     ["POST /v1/packages/(.+)/install", () => data.skillDetail("weather")],
+    ["GET /v1/privacy", () => ({ guest: isGuest, scope: "persistent" })],
+    ["PUT /v1/privacy", (_, request) => ({ guest: (isGuest = body(request)["guest"] === true), scope: "ephemeral" })],
     ["GET /v1/prompts", () => ({ prompts })],
     ["POST /v1/prompts/(.+)/answer", ([, id]) => void (prompts = prompts.filter((prompt) => prompt.id !== id))],
     ["GET /v1/audit", (_, __, url) => page(none(data.auditRows), url, "rows")],
