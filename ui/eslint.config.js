@@ -4,7 +4,7 @@ import ts from "typescript-eslint";
 import svelteConfig from "./svelte.config.js";
 
 export default ts.config(
-  { ignores: ["**/dist/**", "**/dist-gallery/**", "**/test-results/**", "**/screenshots/**", "**/generated.ts"] },
+  { ignores: ["**/dist/**", "**/dist-gallery/**", "**/test-results/**", "ui/screenshots/**", "**/generated.ts"] },
   ...ts.configs.strict,
   ...svelte.configs.recommended,
   {
