@@ -4,7 +4,7 @@
 
 import { test as base, type Page } from "@playwright/test";
 import { spawn, type ChildProcess } from "node:child_process";
-import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -45,19 +45,6 @@ function ready(child: ChildProcess): Promise<string> {
   });
 }
 
-/** The weather skill with a wildcard in what it asks for, so that it has to ask the person. */
-async function askingWeather(data: string): Promise<string> {
-  const folder = join(data, "weather");
-  await cp(join(ROOT, "skills", "weather", "dist"), folder, { recursive: true });
-  const manifest = join(folder, "skill.yaml");
-  const text = await readFile(manifest, "utf8");
-  await writeFile(
-    manifest,
-    text.replace("https://api.open-meteo.com/v1/forecast", "https://*.open-meteo.com/v1/forecast"),
-  );
-  return folder;
-}
-
 async function end(child: ChildProcess) {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const gone = new Promise((done) => child.once("exit", done));
@@ -72,8 +59,7 @@ export const test = base.extend<object, { hub: Hub }>({
     // The fixture needs nothing of others.
     async ({}, use) => {
       const data = await mkdtemp(join(tmpdir(), "loqa-ui-"));
-      const skills = [join(ROOT, "skills", "timer", "dist"), await askingWeather(data)];
-      const set = { "paths.data": data, "paths.skills": skills.join(","), "skills.prompt_ms": "120000" };
+      const set = { "paths.data": data };
       const args = ["serve", "--json", "--silent", "--config", join(data, "loqa.toml")];
       for (const [key, value] of Object.entries(set)) args.push("--set", `${key}=${value}`);
       await writeFile(join(data, "loqa.toml"), "");

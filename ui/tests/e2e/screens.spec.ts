@@ -141,3 +141,17 @@ test("the words are German where that is chosen", async ({ page }) => {
   await expect(page.getByRole("heading", { level: 1, name: "Einstellungen" })).toBeVisible();
   await expect(page.locator("html")).toHaveAttribute("lang", "de");
 });
+
+test("sound comes from the microphone while the button is held, and only then", async ({ page }) => {
+  await page.goto("/gallery.html#/talk");
+  const idle = page.getByRole("button", { name: /hold to talk/i });
+  await idle.hover();
+  await page.mouse.down();
+  // Chromium's made-up microphone beeps.
+  const held = page.getByRole("button", { name: /listening/i });
+  const level = () => held.evaluate((button) => Number((button as HTMLElement).style.getPropertyValue("--level")));
+  await expect.poll(level, { timeout: 60_000 }).toBeGreaterThan(0);
+  await page.mouse.up();
+  await expect(page.getByRole("button", { name: /thinking/i })).toBeVisible();
+  await expect(page.getByRole("alert")).toHaveCount(0);
+});
