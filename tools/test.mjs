@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { CARGO_DENY, provideCargoDeny } from "./setup/cargo-deny.mjs";
 import { prepare } from "./setup/prepare.mjs";
 import { ROOT } from "./setup/paths.mjs";
+import { providePrometheus } from "./setup/prometheus.mjs";
 import { providePython } from "./setup/python.mjs";
 import { passThrough } from "./setup/run.mjs";
 import { provideVirtualSound } from "./setup/sound.mjs";
@@ -55,7 +56,9 @@ async function main(words) {
   const sound = runsTests ? await provideVirtualSound(env) : true;
   const python = runsTests ? await providePython(env) : null;
   if (python) env.LOQA_TEST_PYTHON = python;
-  results.push({ name: "set-up", ok: env !== null && tools && sound && (python !== null || !runsTests), seconds: secondsSince(started) });
+  const prometheus = runsTests ? await providePrometheus(env) : null;
+  if (prometheus) env.LOQA_TEST_PROMETHEUS = prometheus;
+  results.push({ name: "set-up", ok: env !== null && tools && sound && ((python !== null && prometheus !== null) || !runsTests), seconds: secondsSince(started) });
   for (const [name, program, args] of env ? wanted : []) {
     process.stdout.write(`\n== ${name}: ${[program === process.execPath ? "node" : program, ...args].join(" ")}\n`);
     const begin = Date.now();

@@ -3,6 +3,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
+mod api;
 mod audit;
 mod bad_input;
 mod crashes;
@@ -10,6 +11,8 @@ mod devices;
 mod evaluation;
 mod home;
 mod installed_skills;
+mod metrics;
+mod models;
 mod native;
 mod openai;
 mod permissions;

@@ -76,7 +76,7 @@ async fn status(State(state): State<Arc<AppState>>) -> ApiResult<Json<Status>> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             uptime_ms: u64::try_from(state.started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            capabilities: hub.capabilities().to_vec(),
+            capabilities: hub.capabilities(),
             ready: hub.capabilities().iter().filter(|name| offered(name)).cloned().collect(),
             skills: hub.skills().host().skills().into_iter().map(|skill| skill.name).collect(),
             open_prompts: hub.prompts().list().len(),

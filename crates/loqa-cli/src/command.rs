@@ -1,5 +1,6 @@
 //! One module per command.
 
+pub mod api;
 pub mod ask;
 pub mod audit;
 pub mod bench;

@@ -44,6 +44,11 @@ enum Command {
     Ask(command::ask::Ask),
     /// Run the hub until it is interrupted.
     Serve(command::serve::Serve),
+    /// Where the HTTP API of the running hub is.
+    Api {
+        #[command(subcommand)]
+        action: command::api::Action,
+    },
     /// Show the engines of the running hub.
     Nodes,
     /// Show, fetch, check and choose models.
@@ -150,6 +155,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Demo(demo) => demo.run(session).await,
             Command::Ask(ask) => ask.run(session).await,
             Command::Serve(serve) => serve.run(session).await,
+            Command::Api { action } => command::api::run(&session, &action),
             Command::Nodes => command::nodes::run(&session).await,
             Command::Models { action } => command::models::run(&session, action).await,
             Command::Skill { action } => command::skill::run(&session, action).await,

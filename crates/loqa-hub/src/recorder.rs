@@ -121,7 +121,7 @@ impl Recorder {
 
 async fn pass_on(entry: Entry, metric: &Measures, observers: &broadcast::Sender<Entry>, store: &Store, bus: &Bus) {
     let timed = &entry.event;
-    metric.observe(timed);
+    metric.observe(timed, entry.scope);
     // Without an observer there is nobody to tell.
     let _ = observers.send(entry.clone());
     if !entry.scope.may_be_kept() {

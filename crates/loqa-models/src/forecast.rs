@@ -41,7 +41,7 @@ const WHISPER_POSITIONS: f64 = 50.0;
 const SPOKEN_TOKENS: f64 = 3.5;
 /// What a decoding costs beside the arithmetic, per second of sound. Measured with the
 /// starter recogniser.
-const WHISPER_OVERHEAD_S: f64 = 5e-3;
+const WHISPER_OVERHEAD_S: f64 = 20e-3;
 /// Operations per weight and second of speech of a Kokoro voice. Measured with the
 /// starter voices.
 const VOICE_OPERATIONS: f64 = 320.0;

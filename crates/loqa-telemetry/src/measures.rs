@@ -8,7 +8,7 @@
 use crate::VoiceLatency;
 use crate::meters::meter;
 use loqa_protocol::event::TurnEnd;
-use loqa_protocol::{ErrorCode, LatencySplit, SessionId, TimedEvent, TurnClass, TurnEvent, TurnId};
+use loqa_protocol::{ErrorCode, LatencySplit, PrivacyScope, SessionId, TimedEvent, TurnClass, TurnEvent, TurnId};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Meter};
 use serde::Serialize;
@@ -75,14 +75,17 @@ impl Measures {
         }
     }
 
-    /// Takes note of an event.
-    pub fn observe(&self, timed: &TimedEvent) {
+    /// Takes note of an event. Of a turn that nobody may remember only counts stay.
+    pub fn observe(&self, timed: &TimedEvent, scope: PrivacyScope) {
         match &timed.event {
             TurnEvent::TurnEnded { end, class, latency_ms } => {
                 if let Some(split) = latency_ms {
                     self.latency.record(*class, split);
                 }
                 self.turns.add(1, &[KeyValue::new("end", end_name(*end)), KeyValue::new("class", class.as_str())]);
+                if !scope.may_be_kept() {
+                    return;
+                }
                 self.keep(Waterfall {
                     session: timed.session.clone(),
                     turn: timed.turn.clone(),
@@ -281,14 +284,20 @@ mod tests {
         know_skills(["timer".to_owned()]);
         for code in ErrorCode::ALL {
             for event in every_event(*code) {
-                measures.observe(&timed(1, event));
+                measures.observe(&timed(1, event), PrivacyScope::Persistent);
             }
         }
         for class in [TurnClass::Intent, TurnClass::Reflex, TurnClass::Llm, TurnClass::Cached, TurnClass::None] {
             let latency_ms = Some(LatencySplit { total: 80.0, ..LatencySplit::default() });
-            measures.observe(&timed(2, TurnEvent::TurnEnded { end: TurnEnd::Completed, class, latency_ms }));
+            measures.observe(
+                &timed(2, TurnEvent::TurnEnded { end: TurnEnd::Completed, class, latency_ms }),
+                PrivacyScope::Persistent,
+            );
         }
-        measures.observe(&timed(3, TurnEvent::ToolReturned { name: "timer.start".to_owned(), say: String::new() }));
+        measures.observe(
+            &timed(3, TurnEvent::ToolReturned { name: "timer.start".to_owned(), say: String::new() }),
+            PrivacyScope::Persistent,
+        );
         let text = meters.scrape();
         assert!(!text.contains(CANARY), "{text}");
         assert!(text.contains(r#"loqa_skill_calls_total{decision="allowed",skill="timer"} 1"#), "{text}");
@@ -309,11 +318,14 @@ mod tests {
         let measures = Measures::with_meter(&meters().provider.meter("loqa"));
         for turn in 0..WATERFALLS as u64 + 5 {
             let event = TurnEvent::TurnEnded { end: TurnEnd::Completed, class: TurnClass::Intent, latency_ms: None };
-            measures.observe(&timed(turn, event));
+            measures.observe(&timed(turn, event), PrivacyScope::Persistent);
         }
         let kept = measures.waterfalls();
         assert_eq!(kept.len(), WATERFALLS);
         assert_eq!(kept[0].turn, TurnId::from_bits(WATERFALLS as u64 + 4), "newest first");
+        let guest = TurnEvent::TurnEnded { end: TurnEnd::Completed, class: TurnClass::Intent, latency_ms: None };
+        measures.observe(&timed(9_999, guest), PrivacyScope::Ephemeral);
+        assert_eq!(measures.waterfalls()[0].turn, kept[0].turn, "of a guest's turn nothing is kept");
         measures.forget(Some(&SessionId::from_bits(2)));
         assert_eq!(measures.waterfalls().len(), WATERFALLS, "another session's");
         measures.forget(Some(&SessionId::from_bits(1)));
