@@ -185,7 +185,7 @@ async fn log_in(
 }
 
 /// Log out
-#[utoipa::path(delete, path = "/v1/login", tag = "login", responses((status = 204)))]
+#[utoipa::path(delete, path = "/v1/login", tag = "login", security(()), responses((status = 204)))]
 async fn log_out(State(state): State<Arc<AppState>>, headers: HeaderMap) -> ApiResult<Response> {
     state.logins.end(&headers);
     set_cookie(&format!("{COOKIE}=; Path=/v1; HttpOnly; SameSite=Strict; Max-Age=0"))

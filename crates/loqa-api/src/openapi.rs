@@ -75,6 +75,13 @@ pub fn document() -> OpenApi {
             if let Some(operation) = operation {
                 operation.operation_id = Some(id_of(method, path));
                 every_failure(operation);
+                for response in operation.responses.responses.values_mut() {
+                    if let RefOr::T(response) = response
+                        && response.description.is_empty()
+                    {
+                        response.description = "Done.".to_owned();
+                    }
+                }
             }
         }
     }

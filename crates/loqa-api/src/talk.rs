@@ -107,7 +107,6 @@ pub enum Playback {
 /// and `audio_end` or `audio_stop`: PCM, signed 16 bit little-endian, mono.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
-#[expect(clippy::large_enum_variant, reason = "one at a time, and it is sent at once")]
 pub enum TalkMessage {
     /// The turn begins.
     Started {

@@ -75,6 +75,8 @@ async fn every_operation_answers() {
     let seen = call.seen;
 
     let document = api.get("/openapi.json").await;
+    let committed = std::fs::read_to_string(repository().join("docs/openapi.json")).unwrap();
+    assert_eq!(document, serde_json::from_str::<Value>(&committed).unwrap(), "docs/openapi.json is what is served");
     let mut described = BTreeSet::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
@@ -187,7 +189,7 @@ async fn skills(call: &mut Covered<'_>) {
     assert!(run["outcome"]["say"].as_str().unwrap().contains("5 minutes"), "{run}");
     let tool = json!({ "tool": "timer.start", "arguments": { "duration_s": 60 } });
     assert_eq!(call.ok(operation, path, Some(tool)).await["failure"], Value::Null);
-    assert_eq!(call.api.ask("list my timers").await["reply"], "There are no timers running.", "nothing was set");
+    assert_eq!(call.api.ask("list my timers").await["reply"], "You have no timers.", "nothing was set");
     call.fails(operation, path, Some(json!({})), 400, "bad_request").await;
     call.fails(operation, "/v1/skills/nobody/dry-run", Some(json!({ "text": "x" })), 404, "not_found").await;
 }
