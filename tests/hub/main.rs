@@ -3,6 +3,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
+mod api;
 mod audit;
 mod bad_input;
 mod crashes;
@@ -16,6 +17,8 @@ mod native;
 mod openai;
 mod permissions;
 mod remote_model;
+mod replay;
+mod store;
 mod traces;
 mod turns;
 #[path = "../../crates/loqa-hub/tests/consent/wat_skill.rs"]

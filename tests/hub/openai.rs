@@ -7,11 +7,12 @@ use loqa_hub::{Hub, TurnOptions};
 use loqa_protocol::audio::OUTPUT_SAMPLE_RATE;
 use loqa_tests::mutate::Random;
 use loqa_tests::python::run_script;
-use loqa_tests::{TestHub, clip, last_json, loqa, speech};
+use loqa_tests::{PATIENCE, TestHub, clip, last_json, loqa, speech};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::AsyncWriteExt as _;
 
 /// A hub with its server.
 struct Served {
@@ -270,6 +271,39 @@ async fn mutated_bodies_neither_break_nor_stop_the_server() {
     eprintln!("{rounds} mutated bodies: {statuses:?}");
     let answer = served.post_json("/chat/completions", chat).await;
     assert_eq!(answer.status(), StatusCode::OK, "and it still answers");
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fifth_request_at_a_time_is_told_to_wait() {
+    let served = Served::start(&[("stt.enabled", "false"), ("tts.enabled", "false"), ("llm.models", "")]).await;
+    let address = served.server.address();
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {}\r\ncontent-length: 100\r\n\r\n{{",
+        served.key()
+    );
+    let mut slow = Vec::new();
+    for _ in 0..4 {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
+    let list = || served.client.get(served.url("/models")).bearer_auth(served.key()).send();
+    // The four are let in one after the other; until then a fifth still finds a place.
+    let end = std::time::Instant::now() + PATIENCE;
+    let busy = loop {
+        let answer = list().await.unwrap();
+        if answer.status() == StatusCode::TOO_MANY_REQUESTS {
+            break answer;
+        }
+        assert!(std::time::Instant::now() < end, "four slow requests leave no place for a fifth");
+    };
+    assert!(busy.headers().contains_key("retry-after"));
+    drop(slow);
+    while list().await.unwrap().status() != StatusCode::OK {
+        assert!(std::time::Instant::now() < end, "their places are free again");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     served.stop().await;
 }
 

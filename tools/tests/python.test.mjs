@@ -1,24 +1,45 @@
-// The Python of the tests: what is pinned, and that nothing unpinned gets in. One
-// small pinned package is really installed, so this needs a registry like set-up does.
+// The Python of the tests: what is pinned, and that nothing unpinned gets in. A small
+// package made here is really installed, so nothing of this needs a network.
 
 import assert from "node:assert/strict";
-import { mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { findPip } from "../setup/fetch.mjs";
 import { REQUIREMENTS, interpreterOf, providePython, pythonFolder } from "../setup/python.mjs";
 import { capture } from "../setup/run.mjs";
 
-let folder;
-before(async () => (folder = await mkdtemp(join(tmpdir(), "loqa-python-"))));
+const WHEEL = "loqa_probe-1.0-py3-none-any.whl";
+const MAKE_WHEEL = `
+import sys, zipfile
+with zipfile.ZipFile(sys.argv[1], "w") as wheel:
+    wheel.writestr("loqa_probe.py", "")
+    wheel.writestr("loqa_probe-1.0.dist-info/METADATA", "Metadata-Version: 2.1\\nName: loqa-probe\\nVersion: 1.0\\n")
+    wheel.writestr("loqa_probe-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\\nGenerator: test\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+    wheel.writestr("loqa_probe-1.0.dist-info/RECORD", "loqa_probe.py,,\\nloqa_probe-1.0.dist-info/METADATA,,\\nloqa_probe-1.0.dist-info/WHEEL,,\\nloqa_probe-1.0.dist-info/RECORD,,\\n")
+`;
+const PROBE = "import loqa_probe";
+
+let folder, wheels, digest;
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), "loqa-python-"));
+  wheels = join(folder, "wheels");
+  await mkdir(wheels);
+  const python = await findPip(process.env);
+  assert.ok(python, "set-up provides a Python with pip");
+  await capture(python[0], [...python.slice(1), "-c", MAKE_WHEEL, join(wheels, WHEEL)]);
+  digest = createHash("sha256").update(await readFile(join(wheels, WHEEL))).digest("hex");
+});
 after(() => rm(folder, { recursive: true, force: true }));
 
-/** The requirement of one package, with its digests, as it stands in the pinned file. */
-async function pinOf(name) {
-  const text = await readFile(REQUIREMENTS, "utf8");
-  const block = new RegExp(`^${name}==[^\\n]*(?:\\n {4}[^\\n]*)*`, "m").exec(text)?.[0];
-  assert.ok(block, `${name} is pinned`);
-  return block;
+/** What is asked for in a file, and an environment in which pip finds the wheel and no registry. */
+async function prepared(name, requirement) {
+  const requirements = join(folder, `${name}.txt`);
+  await writeFile(requirements, `${requirement}\n`);
+  const env = { ...process.env, LOQA_TOOLS: join(folder, name), PIP_NO_INDEX: "1", PIP_FIND_LINKS: wheels };
+  return { env, options: { requirements, probe: PROBE } };
 }
 
 test("every package of the tests is pinned to one version and its digests", async () => {
@@ -39,32 +60,23 @@ test("other requirements get another folder", () => {
 });
 
 test("an environment is made once, then found, and made anew when it is broken", async () => {
-  const requirements = join(folder, "small.txt");
-  await writeFile(requirements, `${await pinOf("sniffio")}\n`);
-  const env = { ...process.env, LOQA_TOOLS: join(folder, "tools") };
-  const options = { requirements, probe: "import sniffio" };
+  const { env, options } = await prepared("good", `loqa-probe==1.0 --hash=sha256:${digest}`);
   const interpreter = await providePython(env, options);
   assert.ok(interpreter, "no interpreter");
-  assert.match(await capture(interpreter, ["-I", "-c", "import sniffio; print(sniffio.__file__)"]), /python-tests-/);
-  await writeFile(join(env.LOQA_TOOLS, "unrelated"), "");
+  assert.match(await capture(interpreter, ["-I", "-c", `${PROBE}; print(loqa_probe.__file__)`]), /python-tests-/);
   assert.equal(await providePython({ ...env, PATH: folder }, options), interpreter, "without any other Python it is still there");
   await rm(interpreter);
   assert.equal(await providePython(env, options), interpreter);
   assert.deepEqual((await readdir(env.LOQA_TOOLS)).filter((name) => name.startsWith(".")), [], "nothing half made is left");
 });
 
-test("a package with another digest is refused, and nothing is left behind", async () => {
-  const requirements = join(folder, "forged.txt");
-  await writeFile(requirements, (await pinOf("sniffio")).replace(/sha256:[0-9a-f]{64}/g, `sha256:${"0".repeat(64)}`));
-  const env = { ...process.env, LOQA_TOOLS: join(folder, "forged") };
-  assert.equal(await providePython(env, { requirements, probe: "import sniffio" }), null);
-  assert.deepEqual(await readdir(env.LOQA_TOOLS), []);
-});
-
-test("a package without a digest is refused", async () => {
-  const requirements = join(folder, "bare.txt");
-  await writeFile(requirements, "sniffio==1.3.1\n");
-  const env = { ...process.env, LOQA_TOOLS: join(folder, "bare") };
-  assert.equal(await providePython(env, { requirements, probe: "import sniffio" }), null);
-  assert.deepEqual(await readdir(env.LOQA_TOOLS), []);
+test("a package with another digest, or with none, is refused and leaves nothing behind", async () => {
+  for (const [name, requirement] of [
+    ["forged", `loqa-probe==1.0 --hash=sha256:${"0".repeat(64)}`],
+    ["bare", "loqa-probe==1.0"],
+  ]) {
+    const { env, options } = await prepared(name, requirement);
+    assert.equal(await providePython(env, options), null, name);
+    assert.deepEqual(await readdir(env.LOQA_TOOLS), [], name);
+  }
 });

@@ -1,7 +1,7 @@
 //! Reading requests and writing answers the same way everywhere: what cannot be read is a
 //! [`Problem`], a body is JSON and says so, and an answer that seldom changes has an `ETag`.
 
-use crate::limits::MAX_BODY;
+use crate::limits::{BODY_TIME, MAX_BODY};
 use crate::problem::{ApiResult, Problem};
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
@@ -22,9 +22,13 @@ impl<T: DeserializeOwned + 'static, S: Send + Sync> FromRequest<S> for ApiJson<T
     type Rejection = Problem;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
-        match request.extract::<Json<T>, _>().await {
-            Ok(Json(value)) => Ok(Self(value)),
-            Err(rejection) => Err(of_json(&rejection)),
+        match tokio::time::timeout(BODY_TIME, request.extract::<Json<T>, _>()).await {
+            Ok(Ok(Json(value))) => Ok(Self(value)),
+            Ok(Err(rejection)) => Err(of_json(&rejection)),
+            Err(_) => {
+                let detail = format!("the body was not there within {} s", BODY_TIME.as_secs());
+                Err(Problem::with_status(StatusCode::REQUEST_TIMEOUT, ErrorCode::DeadlineExceeded, detail))
+            }
         }
     }
 }

@@ -1,13 +1,16 @@
-//! What happens, as live messages: one subscription to the bus for all WebSockets.
+//! What happens, as live messages for all WebSockets: events of turns from the recorder of
+//! this process, which also tells of turns that nobody keeps, the rest from the bus.
 //!
-//! Bounded on every side: the bus drops what this falls behind on, a socket that falls
-//! behind misses messages, and both are counted and told. Nothing waits for a listener.
+//! Bounded on every side: what this falls behind on is dropped, a socket that falls behind
+//! misses messages, and both are counted and told. Nothing waits for a listener.
 
 use anyhow::Context as _;
 use loqa_bus::{Bus, Message, Subscription};
+use loqa_hub::recorder::Recorder;
 use loqa_protocol::grant::{Prompt, PromptEvent};
 use loqa_protocol::skill::SkillNotification;
 use loqa_protocol::{PromptId, TimedEvent};
+use loqa_store::Entry;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 use utoipa::ToSchema;
@@ -65,15 +68,15 @@ pub struct Listener {
 }
 
 impl Feed {
-    /// Listens on this connection until it is closed. The task ends with `bus`.
+    /// Listens to a recorder and on this connection until both are gone.
     ///
     /// # Errors
     /// The bus refuses.
-    pub async fn start(bus: Bus) -> anyhow::Result<(Self, tokio::task::JoinHandle<()>)> {
+    pub async fn start(recorder: &Recorder, bus: Bus) -> anyhow::Result<(Self, tokio::task::JoinHandle<()>)> {
         let subscribe = async |subject: &str| {
             bus.subscribe(subject, None, QUEUE).await.with_context(|| format!("listen to `{subject}`"))
         };
-        let events = subscribe("loqa.event.*").await?;
+        let events = recorder.subscribe();
         let prompts = subscribe("loqa.prompt.*").await?;
         let notices = subscribe("loqa.notice.*").await?;
         bus.flush().await.context("listen to the bus")?;
@@ -103,7 +106,7 @@ impl Listener {
 
 async fn pass_on(
     bus: Bus,
-    mut events: Subscription,
+    mut events: broadcast::Receiver<Entry>,
     mut prompts: Subscription,
     mut notices: Subscription,
     sender: broadcast::Sender<Live>,
@@ -111,12 +114,15 @@ async fn pass_on(
     let mut known = 0;
     loop {
         let live = tokio::select! {
-            Some(message) = events.next() => event(&message),
+            event = events.recv() => match event {
+                Ok(entry) => Some(Live::Turn { event: entry.event }),
+                Err(broadcast::error::RecvError::Lagged(count)) => Some(Live::Dropped { count }),
+                Err(broadcast::error::RecvError::Closed) => return,
+            },
             Some(message) = prompts.next() => prompt(&message),
             Some(message) = notices.next() => notice(&message),
-            else => return,
         };
-        let dropped = events.dropped() + prompts.dropped() + notices.dropped();
+        let dropped = prompts.dropped() + notices.dropped();
         if dropped > known {
             let _nobody = sender.send(Live::Dropped { count: dropped - known });
             known = dropped;
@@ -127,10 +133,6 @@ async fn pass_on(
             None => tracing::debug!(identity = bus.identity(), "a message of the bus cannot be read"),
         }
     }
-}
-
-fn event(message: &Message) -> Option<Live> {
-    Some(Live::Turn { event: message.json().ok()? })
 }
 
 fn prompt(message: &Message) -> Option<Live> {
@@ -146,4 +148,27 @@ fn prompt(message: &Message) -> Option<Live> {
 fn notice(message: &Message) -> Option<Live> {
     let SkillNotification { skill, text } = message.json().ok()?;
     Some(Live::Notice { skill, text })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_listener_that_falls_behind_is_told_how_many_it_missed() {
+        let (sender, _) = broadcast::channel(BEHIND);
+        let feed = Feed { sender };
+        let mut listener = feed.listen();
+        let notice = |n: usize| Live::Notice { skill: "timer".to_owned(), text: n.to_string() };
+        for n in 0..BEHIND + 10 {
+            feed.sender.send(notice(n)).unwrap();
+        }
+        assert_eq!(listener.next().await, Some(Live::Dropped { count: 10 }));
+        assert_eq!(listener.next().await, Some(notice(10)), "and goes on after them");
+        drop(feed);
+        for _ in 11..BEHIND + 10 {
+            assert!(matches!(listener.next().await, Some(Live::Notice { .. })));
+        }
+        assert_eq!(listener.next().await, None);
+    }
 }

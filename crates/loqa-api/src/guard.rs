@@ -178,7 +178,7 @@ pub async fn guard(State(state): State<Arc<AppState>>, request: Request, next: N
 
 fn takes_long(method: &Method, path: &str) -> bool {
     let last = path.rsplit('/').next().unwrap_or_default();
-    method == Method::POST && matches!(last, "turns" | "packages" | "dry-run" | "install" | "pull")
+    method == Method::POST && matches!(last, "turns" | "packages" | "dry-run" | "install" | "use")
         || path == "/v1/audit/verify"
 }
 

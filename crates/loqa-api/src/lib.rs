@@ -12,6 +12,8 @@
 
 pub mod audit;
 pub mod compat;
+#[cfg(test)]
+mod doc;
 pub mod events;
 pub mod extract;
 pub mod feed;

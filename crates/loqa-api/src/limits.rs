@@ -35,6 +35,8 @@ const FAILURE_ROW_EVERY: Duration = Duration::from_secs(10);
 pub const ADMISSION: Duration = Duration::from_secs(5);
 /// Longest time for the head of a request, also the first one of a connection. Chosen.
 pub const HEADER_TIME: Duration = Duration::from_secs(10);
+/// Longest time for a JSON body. Chosen.
+pub const BODY_TIME: Duration = Duration::from_secs(10);
 /// Longest time for an ordinary request, its body included. Chosen.
 pub const REQUEST_TIME: Duration = Duration::from_secs(30);
 /// The same for requests that run a turn, read the whole record, or carry a package. Chosen:

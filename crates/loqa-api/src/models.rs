@@ -1,13 +1,15 @@
 //! The models of the catalog, and which of them lie on this machine.
 
-use crate::extract::tagged;
+use crate::extract::{ApiJson, ApiPath, tagged};
 use crate::problem::{ApiResult, Problem, blocking};
 use crate::state::AppState;
+use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use loqa_hub::models::{Catalog, Presence};
 use loqa_protocol::engine::EngineKind;
+use loqa_protocol::models::ModelInUse;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -50,8 +52,25 @@ pub struct Model {
     pub bytes: u64,
     /// Whether it is on this machine.
     pub state: ModelState,
-    /// Whether an engine of this hub is configured to use it.
-    pub in_use: bool,
+    /// Its place among the models of its kind that this hub uses, from 1; `null` when it does not.
+    pub tier: Option<u32>,
+}
+
+/// Which place a model takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ModelUse {
+    /// Its place among the models of its kind, from 1, the best first. Only language models
+    /// have more than one place; the place after the last adds one.
+    #[schema(minimum = 1)]
+    pub tier: u32,
+}
+
+/// The models that a hub uses.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ModelsInUse {
+    /// In the order in which they are asked.
+    pub models: Vec<ModelInUse>,
 }
 
 /// Whether a model is on this machine.
@@ -80,7 +99,7 @@ impl From<Presence> for ModelState {
 }
 
 pub(crate) fn routes() -> OpenApiRouter<Arc<AppState>> {
-    OpenApiRouter::new().routes(routes!(list))
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(put_to_use))
 }
 
 /// List the models of the catalog
@@ -91,8 +110,7 @@ async fn list(State(state): State<Arc<AppState>>, headers: HeaderMap) -> ApiResu
         let paths = state.hub.paths();
         let catalog = Catalog::load(&paths.models).map_err(|e| Problem::storage(format!("{e:#}")))?;
         let catalog = catalog.with_downloads(&paths.data);
-        let used = state.hub.nodes().into_iter().flat_map(|node| node.capabilities).map(|it| it.model);
-        let used: Vec<String> = used.collect();
+        let used = state.hub.models_in_use();
         let models = catalog.models.iter().map(|model| Model {
             name: model.name.clone(),
             title: model.title.clone(),
@@ -107,9 +125,29 @@ async fn list(State(state): State<Arc<AppState>>, headers: HeaderMap) -> ApiResu
             bundled: model.bundled,
             bytes: model.files.iter().map(|file| file.size).sum(),
             state: catalog.presence(model).into(),
-            in_use: used.contains(&model.name),
+            tier: used.iter().find(|used| used.model == model.name).map(|used| used.tier),
         });
         Ok(Models { models: models.collect() })
     });
     tagged(&headers, &models.await?)
+}
+
+/// Put a model to use, without a restart
+///
+/// Answers when its engine is ready; the one before goes on until then.
+#[utoipa::path(post, path = "/v1/models/{name}/use", tag = "models", params(("name" = String, Path)),
+    request_body = ModelUse, responses((status = 200, body = ModelsInUse)))]
+async fn put_to_use(
+    State(state): State<Arc<AppState>>,
+    ApiPath(name): ApiPath<String>,
+    ApiJson(ModelUse { tier }): ApiJson<ModelUse>,
+) -> ApiResult<Json<ModelsInUse>> {
+    let (paths, wanted) = (state.hub.paths().clone(), name.clone());
+    let kind = blocking(move || {
+        let catalog = Catalog::load(&paths.models).map_err(|e| Problem::storage(format!("{e:#}")))?;
+        let found = catalog.models.iter().find(|model| model.name == wanted).map(|model| model.kind);
+        found.ok_or_else(|| Problem::not_found("there is no such model; `/v1/models` lists all"))
+    });
+    let models = state.hub.use_model(kind.await?, tier, &name).await?;
+    Ok(Json(ModelsInUse { models }))
 }

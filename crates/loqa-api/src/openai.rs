@@ -169,3 +169,21 @@ async fn admit(State(shared): State<Arc<Shared>>, mut request: Request, next: Ne
     drop(place);
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+    use axum::http::StatusCode;
+    use tower::ServiceExt as _;
+
+    #[tokio::test]
+    async fn a_handler_that_panics_would_be_seen_by_the_fuzz_test() {
+        async fn panics() {
+            panic!("put in on purpose, so that the status that the fuzz test forbids is seen to come");
+        }
+        let router = server::finished(Router::new().route("/", get(panics)));
+        let response = router.oneshot(Request::new(Body::empty())).await.unwrap();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+}

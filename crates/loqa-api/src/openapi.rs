@@ -63,10 +63,19 @@ pub fn document() -> OpenApi {
         components.schemas.insert(name, shape);
     }
     document.security = Some(vec![security("token"), security("login")]);
-    for item in document.paths.paths.values_mut() {
-        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
-        for operation in operations.into_iter().filter_map(Option::as_mut) {
-            every_failure(operation);
+    for (path, item) in &mut document.paths.paths {
+        let operations = [
+            ("get", &mut item.get),
+            ("put", &mut item.put),
+            ("post", &mut item.post),
+            ("delete", &mut item.delete),
+            ("patch", &mut item.patch),
+        ];
+        for (method, operation) in operations {
+            if let Some(operation) = operation {
+                operation.operation_id = Some(id_of(method, path));
+                every_failure(operation);
+            }
         }
     }
     document
@@ -74,6 +83,12 @@ pub fn document() -> OpenApi {
 
 fn security(name: &str) -> SecurityRequirement {
     SecurityRequirement::new(name, Vec::<String>::new())
+}
+
+/// `get /v1/skills/{name}/calls` is `get_skills_name_calls`: generated clients need names.
+fn id_of(method: &str, path: &str) -> String {
+    let words = path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty() && *word != "v1");
+    std::iter::once(method).chain(words).collect::<Vec<_>>().join("_")
 }
 
 /// Any operation can fail in the form of a problem.

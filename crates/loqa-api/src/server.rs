@@ -62,7 +62,7 @@ impl ApiServer {
         .await
         .context("prepare the API's files")??;
         let bus = hub.observe().await.context("listen to the hub's events")?;
-        let (feed, feeding) = Feed::start(bus).await?;
+        let (feed, feeding) = Feed::start(hub.recorder(), bus).await?;
         let (stop, stopping) = watch::channel(false);
         let state = Arc::new(AppState {
             hub,

@@ -160,3 +160,23 @@ async fn serve(stream: TcpStream, hub: Arc<Hub>, mut stop: watch::Receiver<bool>
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _told = stop.wait_for(|stop| *stop).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_panics_is_counted_and_one_that_ends_is_not() {
+        let faults = AtomicU64::new(0);
+        let mut connections = JoinSet::new();
+        connections.spawn(async {});
+        let aborted = connections.spawn(std::future::pending());
+        aborted.abort();
+        connections
+            .spawn(async { panic!("put in on purpose, so that the counter of the fuzz tests is seen to count") });
+        while let Some(ended) = connections.join_next().await {
+            count(&faults, ended);
+        }
+        assert_eq!(faults.load(Ordering::Relaxed), 1);
+    }
+}

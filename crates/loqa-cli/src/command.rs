@@ -1,5 +1,6 @@
 //! One module per command.
 
+pub mod api;
 pub mod ask;
 pub mod audit;
 pub mod bench;
@@ -10,6 +11,7 @@ pub mod eval;
 pub mod models;
 pub mod nodes;
 pub mod openai;
+pub mod replay;
 pub mod serve;
 pub mod sessions;
 pub mod skill;

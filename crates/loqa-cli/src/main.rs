@@ -44,6 +44,11 @@ enum Command {
     Ask(command::ask::Ask),
     /// Run the hub until it is interrupted.
     Serve(command::serve::Serve),
+    /// Where the HTTP API of the running hub is.
+    Api {
+        #[command(subcommand)]
+        action: command::api::Action,
+    },
     /// Show the engines of the running hub.
     Nodes,
     /// Show, fetch, check and choose models.
@@ -66,6 +71,8 @@ enum Command {
         #[command(subcommand)]
         action: command::sessions::Action,
     },
+    /// Run kept sessions again through other models or skills, acting on nothing, and show what differs.
+    Replay(command::replay::Replay),
     /// Check, back up, restore and wipe the file in which sessions are kept.
     Store {
         #[command(subcommand)]
@@ -148,11 +155,13 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Demo(demo) => demo.run(session).await,
             Command::Ask(ask) => ask.run(session).await,
             Command::Serve(serve) => serve.run(session).await,
+            Command::Api { action } => command::api::run(&session, &action),
             Command::Nodes => command::nodes::run(&session).await,
             Command::Models { action } => command::models::run(&session, action).await,
             Command::Skill { action } => command::skill::run(&session, action).await,
             Command::Audit { action } => command::audit::run(&session, action).await,
             Command::Sessions { action } => command::sessions::run(&session, action).await,
+            Command::Replay(replay) => replay.run(session).await,
             Command::Store { action } => command::store::run(&session, action).await,
             Command::Guest { action } => command::store::guest(&session, action).await,
             Command::Openai { action } => command::openai::run(&session, &action),

@@ -3,6 +3,7 @@
 
 mod assemble;
 mod background;
+mod begin;
 mod clients;
 mod programs;
 mod settings;
@@ -18,9 +19,9 @@ use crate::paths::{ApiAddress, DataLock, HubFile, Paths};
 use crate::privacy::{self, Privacy};
 use crate::recorder::Recorder;
 use crate::registry::Registry;
-use crate::session::driver::{TurnContext, TurnInput, TurnOrder, VoiceSettings, run_turn};
+use crate::session::driver::{TurnContext, TurnInput, TurnOrder};
 use crate::session::hops::Reach;
-use crate::session::{Pins, Remembered, Session};
+use crate::session::{Pins, Session};
 use crate::sink::AudioSink;
 use crate::skills::{self, HubSkills};
 use crate::supervisor::{EngineState, Supervised};
@@ -29,9 +30,7 @@ use assemble::{Tuning, engine_specs, open_skills, outside, start_natives};
 use loqa_audit::Audit;
 use loqa_bus::{Bus, BusError, BusServer, Credentials, Permissions, RestartPolicy, ServerOptions};
 use loqa_protocol::client::{NodeInfo, TurnReport};
-use loqa_protocol::llm::ChatMessage;
-use loqa_protocol::{ErrorCode, Failure, Hop, SessionId, ToolSpec, TurnClass, TurnId};
-use loqa_skills::Taint;
+use loqa_protocol::{SessionId, ToolSpec, TurnId};
 use loqa_store::Store;
 pub use settings::{Applies, SettingError, applies};
 use std::collections::HashMap;
@@ -135,8 +134,6 @@ impl RunningTurn {
 
 /// Longest text a turn accepts, in characters. Chosen: what a person types, not a file.
 pub const MAX_TEXT: usize = 2_000;
-/// Sessions kept in memory; the oldest idle ones beyond it are forgotten. Chosen.
-const MAX_SESSIONS: usize = 64;
 /// Name of the operator's bus identity.
 const OPERATOR: &str = "operator";
 /// Longest wait for others to let go of a hub that stops. Chosen: above the longest call of a skill.
@@ -318,18 +315,18 @@ impl Hub {
 
     /// Begins a turn, with how it may be remembered.
     pub async fn begin_with(&self, options: TurnOptions, input: TurnInput, sink: AudioSink) -> RunningTurn {
-        begin(&self.inner, options, input, Some(sink)).await
+        begin::begin(&self.inner, options, input, Some(sink)).await
     }
 
     /// Begins a turn whose answer is text only.
     pub async fn begin_silent(&self, options: TurnOptions, input: TurnInput) -> RunningTurn {
-        begin(&self.inner, options, input, None).await
+        begin::begin(&self.inner, options, input, None).await
     }
 
     /// Begins a typed turn for a client. Its answer is text; where `speak` says so it is
     /// also spoken on the hub's own output, if there is one.
     pub async fn ask(&self, options: TurnOptions, text: String, speak: bool) -> RunningTurn {
-        ask(&self.inner, options, text, speak).await
+        begin::ask(&self.inner, options, text, speak).await
     }
 
     /// What is kept, and who reads it.
@@ -348,7 +345,7 @@ impl Hub {
     pub async fn end_session(&self, session: &SessionId) {
         let ended = self.inner.sessions.lock().await.remove(session);
         if ended.is_some() {
-            forget(&self.inner, session.clone(), "ended");
+            begin::forget(&self.inner, session.clone(), "ended");
         }
     }
 
@@ -507,128 +504,4 @@ impl Hub {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
-}
-
-/// Begins a typed turn, spoken on the hub's own output where that is wanted.
-async fn ask(inner: &Arc<Inner>, options: TurnOptions, text: String, speak: bool) -> RunningTurn {
-    let sink = inner.speakers.as_ref().filter(|_| speak).map(|speakers| speakers());
-    begin(inner, options, TurnInput::Text(text), sink).await
-}
-
-/// Begins a turn of the person at this machine; without a sink its answer is text only.
-async fn begin(inner: &Arc<Inner>, options: TurnOptions, input: TurnInput, sink: Option<AudioSink>) -> RunningTurn {
-    begin_said(inner, options, input, sink, Said { taint: Taint::user(), earlier: Vec::new() }).await
-}
-
-/// Where the words of a turn come from, and what a new session is told of an earlier conversation.
-struct Said {
-    taint: Taint,
-    earlier: Vec<ChatMessage>,
-}
-
-async fn begin_said(
-    inner: &Arc<Inner>,
-    options: TurnOptions,
-    input: TurnInput,
-    sink: Option<AudioSink>,
-    said: Said,
-) -> RunningTurn {
-    let session_id = options.session.unwrap_or_else(|| SessionId::from_bits(rand::random()));
-    let turn = TurnId::from_bits(rand::random());
-    let (orders, order_receiver) = mpsc::channel(4);
-    let (sender, report) = oneshot::channel();
-    if let TurnInput::Text(text) = &input
-        && let Some(failure) = unfit_text(text)
-    {
-        let _ = sender.send(TurnReport {
-            session: session_id,
-            turn: turn.clone(),
-            transcript: String::new(),
-            class: TurnClass::None,
-            tool: None,
-            reply: String::new(),
-            latency_ms: None,
-            failure: Some(failure),
-        });
-        return RunningTurn { turn, orders, report };
-    }
-    let session = {
-        let mut sessions = inner.sessions.lock().await;
-        if sessions.len() >= MAX_SESSIONS && !sessions.contains_key(&session_id) {
-            // An idle session is one that nobody else holds.
-            let idle = sessions.iter().find(|(_, s)| Arc::strong_count(s) == 1).map(|(id, _)| id.clone());
-            if let Some(idle) = idle {
-                sessions.remove(&idle);
-                forget(inner, idle, "forgotten");
-            }
-        }
-        if !sessions.contains_key(&session_id) {
-            audit::session_started(&*inner.audit, &session_id);
-        }
-        sessions.entry(session_id.clone()).or_insert_with(|| Arc::new(Mutex::new(Session::new(session_id)))).clone()
-    };
-    let scope = inner.privacy.scope(options.guest);
-    let (inner, id) = (inner.clone(), turn.clone());
-    tokio::spawn(async move {
-        // Turns of one session follow each other.
-        let mut session = session.lock().await;
-        let mut context = inner.context.clone();
-        context.reach.scope = scope;
-        if let Some(keep) = options.keep_audio {
-            session.keep_audio = Some(keep);
-        }
-        context.keep_audio = session.keep_audio.unwrap_or(inner.privacy.keep_audio()) && scope.may_be_kept();
-        let offer = inner.skills.offer();
-        (context.intents, context.tools) = (offer.intents, offer.tools);
-        let tuning = inner.tuning();
-        (context.settings, context.voice) = (tuning.settings, tuning.voice);
-        let sink = sink.unwrap_or_else(|| {
-            context.voice = Arc::new(VoiceSettings { tts: None, ..VoiceSettings::clone(&context.voice) });
-            AudioSink::memory().0
-        });
-        // What a guest says is not told to the owner's next turn, nor the other way round.
-        let as_guest = !scope.may_be_kept();
-        if as_guest {
-            session.swap_histories();
-        } else {
-            session.forget_guest();
-        }
-        if session.history.is_empty() {
-            let taint = &said.taint;
-            session
-                .history
-                .extend(said.earlier.into_iter().map(|message| Remembered { message, taint: taint.clone() }));
-        }
-        let report = run_turn(&context, &mut session, id, input, sink, order_receiver, said.taint).await;
-        if as_guest {
-            session.swap_histories();
-        }
-        inner.timers_changed.notify_one();
-        let _ = sender.send(report);
-    });
-    RunningTurn { turn, orders, report }
-}
-
-fn unfit_text(text: &str) -> Option<Failure> {
-    let length = text.chars().count();
-    if length > MAX_TEXT {
-        let message = format!("the text has {length} characters, a turn accepts {MAX_TEXT}");
-        return Some(Failure::new(Hop::Input, ErrorCode::TextTooLong, message));
-    }
-    let speaks = text.chars().any(char::is_alphanumeric);
-    (!speaks).then(|| Failure::new(Hop::Input, ErrorCode::NotUnderstood, "the text holds no word"))
-}
-
-/// What hangs on a session goes with it.
-fn forget(inner: &Inner, session: SessionId, reason: &'static str) {
-    audit::session_ended(&*inner.audit, &session, reason);
-    let (skills, store) = (inner.context.skills.clone(), inner.privacy.store().clone());
-    tokio::task::spawn_blocking(move || {
-        if let Err(error) = skills.grants().end_session(&session) {
-            tracing::error!(%error, "the grants of a session that ended cannot be ended");
-        }
-        if let Err(error) = store.end_session(&session) {
-            tracing::error!(%error, "what was kept for a session that ended stays");
-        }
-    });
 }

@@ -19,6 +19,7 @@ pub mod paths;
 pub mod privacy;
 pub mod recorder;
 pub mod registry;
+pub mod replay;
 pub mod session;
 pub mod sink;
 pub mod skills;

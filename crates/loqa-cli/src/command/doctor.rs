@@ -36,6 +36,7 @@ pub async fn run(session: &Session) -> anyhow::Result<ExitCode> {
     findings.push(library(&session.paths.onnxruntime));
     findings.extend(models(session));
     findings.extend(session.paths.skills.iter().map(|folder| skill(folder)));
+    findings.push(event_store(session));
     findings.push(sandbox());
     findings.push(devices());
     let bad = findings.iter().any(|finding| !finding.ok && !finding.optional);
@@ -111,6 +112,22 @@ fn processor() -> Finding {
         format!("{hardware}: the engines need AVX2, FMA, F16C and BMI2 (Intel Haswell, 2013, or newer)")
     };
     Finding { part: "processor", ok: fits, optional: false, detail }
+}
+
+/// The file of the sessions; a hub that cannot use it goes on in memory.
+fn event_store(session: &Session) -> Finding {
+    let path = session.paths.data.join(loqa_store::FILE_NAME);
+    let (ok, detail) = match loqa_store::Reader::open(&path) {
+        Ok(reader) => match reader.counts() {
+            Ok(counts) => {
+                (true, format!("{} sessions, {} MB, {}", counts.sessions, counts.bytes / 1_000_000, path.display()))
+            }
+            Err(error) => (false, error.to_string()),
+        },
+        Err(loqa_store::StoreError::Missing { .. }) => (true, "nothing was kept so far".to_owned()),
+        Err(error) => (false, error.to_string()),
+    };
+    Finding { part: "event store", ok, optional: true, detail }
 }
 
 /// What the system can hold native skills back from; a hub without them needs nothing of it.

@@ -1,8 +1,11 @@
 //! `loqa serve`: the hub without a window, until it is interrupted.
 
 use crate::{Session, sound};
+use anyhow::Context as _;
 use clap::Args;
+use loqa_api::{ApiOptions, ApiServer, Compat};
 use loqa_hub::Hub;
+use loqa_hub::config::Config;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,7 +36,14 @@ impl Serve {
         }
         let announce_to: Option<loqa_hub::SinkFactory> =
             (!self.silent).then(|| -> loqa_hub::SinkFactory { Arc::new(sound::speaker_or_memory) });
-        let hub = Hub::start(&session.config, &session.paths, announce_to).await?;
+        let hub = Arc::new(Hub::start(&session.config, &session.paths, announce_to).await?);
+        let servers = match Servers::start(&hub, &session.config).await {
+            Ok(servers) => servers,
+            Err(error) => {
+                Hub::stop_shared(hub).await;
+                return Err(error);
+            }
+        };
         let missing = hub.wait_ready(Duration::from_secs(60)).await;
         let ready_ms = began.elapsed().as_millis();
         for (capability, reason) in &missing {
@@ -50,15 +60,63 @@ impl Serve {
                     "engines": hub.engine_pids().into_iter().map(|(capability, pid)| serde_json::json!({
                         "capability": capability, "pid": pid
                     })).collect::<Vec<_>>(),
+                    "api": servers.api.as_ref().map(|api| serde_json::json!({
+                        "url": api.url(), "token_file": api.token_path()
+                    })),
+                    "openai": servers.compat.openai.as_ref().map(|server| format!("http://{}/v1", server.address())),
+                    "wyoming": servers.compat.wyoming.as_ref().map(|server| format!("tcp://{}", server.address())),
                     "missing": missing.iter().map(|(capability, _)| capability).collect::<Vec<_>>(),
                 })
             );
         } else {
             println!("loqa is ready after {ready_ms} ms; `loqa ask` talks to it, Ctrl-C ends it");
+            if let Some(api) = &servers.api {
+                println!("its API is at {}, the token in {}", api.url(), api.token_path().display());
+            }
+            if let Some(openai) = &servers.compat.openai {
+                println!("programs made for OpenAI's interface: http://{}/v1", openai.address());
+            }
+            if let Some(wyoming) = &servers.compat.wyoming {
+                println!("Home Assistant, by the Wyoming protocol: tcp://{}", wyoming.address());
+            }
         }
         interrupted().await;
-        hub.stop().await;
+        servers.stop().await;
+        Hub::stop_shared(hub).await;
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The servers through which other programs reach the hub, those that are switched on.
+struct Servers {
+    api: Option<ApiServer>,
+    compat: Compat,
+}
+
+impl Servers {
+    async fn start(hub: &Arc<Hub>, config: &Config) -> anyhow::Result<Self> {
+        let api = if config.bool("api.enabled") {
+            let api = ApiServer::start(Arc::clone(hub), ApiOptions::from_config(config)).await;
+            Some(api.context("start the HTTP API")?)
+        } else {
+            None
+        };
+        match Compat::start(hub, config).await {
+            Ok(compat) => Ok(Self { api, compat }),
+            Err(error) => {
+                if let Some(api) = api {
+                    api.stop().await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn stop(self) {
+        self.compat.stop().await;
+        if let Some(api) = self.api {
+            api.stop().await;
+        }
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) async fn serve(inner: Arc<Inner>, bus: Bus) {
                         Ok(ask) => {
                             let options =
                                 TurnOptions { session: ask.session, guest: ask.guest, keep_audio: None };
-                            let turn = super::ask(&inner, options, ask.text, ask.speak).await;
+                            let turn = super::begin::ask(&inner, options, ask.text, ask.speak).await;
                             match turn.report().await {
                                 Ok(report) => AskReply::Turn(report),
                                 Err(e) => AskReply::Refused {

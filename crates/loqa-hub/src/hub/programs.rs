@@ -4,7 +4,8 @@
 //! node's, not as the person's: nothing beyond the first two tiers happens because of them
 //! without a confirmation.
 
-use super::{Hub, RunningTurn, Said, TurnOptions, begin_said, forget};
+use super::begin::{Said, begin_said, forget};
+use super::{Hub, RunningTurn, TurnOptions};
 use crate::session::driver::TurnInput;
 use loqa_protocol::SessionId;
 use loqa_protocol::llm::ChatMessage;
@@ -17,7 +18,7 @@ impl Hub {
     /// answer is text.
     pub async fn ask_for(&self, program: &str, session: SessionId, text: String) -> RunningTurn {
         let said = Said { taint: of_program(program), earlier: Vec::new() };
-        begin_said(&self.inner, of(session), TurnInput::Text(text), None, said).await
+        begin_said(&self.inner, in_session(session), TurnInput::Text(text), None, said).await
     }
 
     /// As [`Hub::ask_for`], in a session that knows these earlier messages and ends with
@@ -30,7 +31,7 @@ impl Hub {
         text: String,
     ) -> RunningTurn {
         let said = Said { taint: of_program(program), earlier };
-        let running = begin_said(&self.inner, of(session.clone()), TurnInput::Text(text), None, said).await;
+        let running = begin_said(&self.inner, in_session(session.clone()), TurnInput::Text(text), None, said).await;
         let (sender, report) = oneshot::channel();
         let inner = Arc::clone(&self.inner);
         let ended = running.report;
@@ -47,7 +48,7 @@ impl Hub {
     }
 }
 
-fn of(session: SessionId) -> TurnOptions {
+fn in_session(session: SessionId) -> TurnOptions {
     TurnOptions { session: Some(session), ..TurnOptions::default() }
 }
 

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+use loqa_audit::{Entry, Journal, JournalError, Outcome};
 use loqa_hub::effects::HubEffects;
 use loqa_protocol::{Failure, PrivacyScope, SessionId, ToolCall, ToolOutcome, TurnId};
 use loqa_skills::{Invocation, Permission, Said, Scope, SkillHost, SkillHostOptions, SystemClock, Taint};
@@ -253,4 +254,87 @@ async fn what_people_say_reaches_the_right_tool() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Keeps every row, with what would be written of its contents.
+#[derive(Default)]
+struct Rows(Mutex<Vec<Option<Value>>>);
+
+impl Journal for Rows {
+    fn append(&self, entry: Entry) -> Result<u64, JournalError> {
+        self.append_later(entry);
+        Ok(1)
+    }
+
+    fn append_later(&self, entry: Entry) {
+        self.0.lock().unwrap().push(entry.payload);
+    }
+
+    fn finish(&self, _: u64, outcome: Outcome) {
+        self.0.lock().unwrap().push(outcome.payload);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_skill_keeps_in_an_ephemeral_turn_lives_in_memory_and_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = Arc::new(Rows::default());
+    let open = || {
+        let (announcements, _) = mpsc::channel(4);
+        let options = SkillHostOptions { data_dir: folder.path().join("data"), clock: Arc::new(SystemClock) };
+        let store = loqa_store::Store::open(loqa_store::StoreOptions::memory()).unwrap();
+        let effects = Arc::new(HubEffects::new(announcements, store));
+        let host = SkillHost::open_with_audit(options, effects, Arc::clone(&rows) as Arc<dyn Journal>).unwrap();
+        host.load(&dist("shopping-list")).unwrap();
+        host.load(&dist("timer")).unwrap();
+        Arc::new(host)
+    };
+    let call = |host: &Arc<SkillHost>, scope: PrivacyScope, tool: &str, arguments: Value| {
+        let Value::Object(arguments) = arguments else { panic!("arguments are an object") };
+        let call = ToolCall { name: tool.to_owned(), arguments };
+        let (session, turn) = (SessionId::from_bits(1), TurnId::from_bits(1));
+        let (said, budget) = (Said::default(), Duration::from_secs(20));
+        let invocation =
+            Invocation { session, turn, scope, call, taint: Taint::user(), said, budget, cancel: Arc::default() };
+        let host = Arc::clone(host);
+        async move { tokio::task::spawn_blocking(move || host.call(&invocation)).await.unwrap().unwrap().say }
+    };
+    use PrivacyScope::{Ephemeral, Persistent};
+    let empty = json!({});
+    let host = open();
+    call(&host, Persistent, "shopping-list.add", json!({ "items": "milk" })).await;
+    assert!(rows.0.lock().unwrap().iter().any(Option::is_some), "contents of a kept turn are handed over");
+    rows.0.lock().unwrap().clear();
+    let list = |host: &Arc<SkillHost>, scope| call(host, scope, "shopping-list.list", empty.clone());
+    assert!(!list(&host, Ephemeral).await.contains("milk"), "a guest does not hear the owner's list");
+    call(&host, Ephemeral, "shopping-list.add", json!({ "items": "xanthophyll" })).await;
+    call(&host, Ephemeral, "timer.start", json!({ "duration_s": 1, "label": "xanthophyll" })).await;
+    assert!(list(&host, Ephemeral).await.contains("xanthophyll"), "while the hub runs it is there");
+    assert!(rows.0.lock().unwrap().iter().all(Option::is_none), "and nothing of it goes to the audit");
+    assert!(list(&host, Persistent).await.contains("milk"));
+    assert!(!list(&host, Persistent).await.contains("xanthophyll"));
+    rows.0.lock().unwrap().clear();
+    // The timer of that turn runs out in its scope.
+    let end = Instant::now() + Duration::from_secs(60);
+    let due = loop {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+        let due = host.due_timers(i64::try_from(now).unwrap());
+        if !due.is_empty() {
+            break due;
+        }
+        assert!(Instant::now() < end, "the timer runs out");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let delivering = Arc::clone(&host);
+    let said = tokio::task::spawn_blocking(move || delivering.deliver(&due[0].skill, &due[0].event())).await.unwrap();
+    assert!(said.unwrap().unwrap().say.contains("xanthophyll"));
+    assert!(rows.0.lock().unwrap().iter().all(Option::is_none), "its event is not written either");
+    assert_eq!(host.next_timer(), None, "it is done");
+    drop(host);
+    let host = open();
+    assert!(!list(&host, Ephemeral).await.contains("xanthophyll"), "gone with the hub");
+    for entry in std::fs::read_dir(folder.path().join("data")).unwrap().flatten() {
+        let bytes = std::fs::read(entry.path()).unwrap_or_default();
+        assert!(!bytes.windows(11).any(|it| it == b"xanthophyll"), "{:?}", entry.path());
+    }
 }
