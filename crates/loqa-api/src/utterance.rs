@@ -134,11 +134,11 @@ impl PcmReader {
 
 /// One little-endian sample, from -1 to 1.
 fn sample(bytes: &[u8]) -> f32 {
-    match bytes {
-        &[a] => (f32::from(a) - 128.0) / 128.0,
-        &[a, b] => f32::from(i16::from_le_bytes([a, b])) / 32_768.0,
-        &[a, b, c] => i32::from_le_bytes([0, a, b, c]) as f32 / 2_147_483_648.0,
-        &[a, b, c, d] => i32::from_le_bytes([a, b, c, d]) as f32 / 2_147_483_648.0,
+    match *bytes {
+        [a] => (f32::from(a) - 128.0) / 128.0,
+        [a, b] => f32::from(i16::from_le_bytes([a, b])) / 32_768.0,
+        [a, b, c] => i32::from_le_bytes([0, a, b, c]) as f32 / 2_147_483_648.0,
+        [a, b, c, d] => i32::from_le_bytes([a, b, c, d]) as f32 / 2_147_483_648.0,
         _ => 0.0,
     }
 }

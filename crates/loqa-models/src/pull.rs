@@ -7,14 +7,15 @@
 //! machine; both are passed in, because the hub has them already.
 
 mod http;
+mod outcome;
 mod part;
 mod space;
 
-use crate::catalog::{Catalog, Model, ModelFile, check_header};
-use crate::catalog::{Presence, Role};
+pub use outcome::{Progress, PullError, Pulled};
+
+use crate::catalog::{Catalog, Model, ModelFile, Presence, Role, check_header};
 use http::{Attempt, Fetcher};
 use part::Part;
-use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io::Read as _;
@@ -134,149 +135,6 @@ pub struct PullRequest {
     pub accept_licence: bool,
 }
 
-/// What a pull tells while it runs.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub enum Progress {
-    /// A file is next.
-    File {
-        /// Its path in the folder of downloads.
-        file: String,
-        /// Its place among the files of the model, from 1.
-        number: usize,
-        /// How many files the model has.
-        of: usize,
-        /// Its size.
-        bytes: u64,
-        /// What is there from an earlier try.
-        have: u64,
-    },
-    /// A source is asked.
-    Source {
-        /// The file.
-        file: String,
-        /// The address without its query, or the path.
-        source: String,
-    },
-    /// Bytes arrived.
-    Bytes {
-        /// The file.
-        file: String,
-        /// Bytes that are there.
-        done: u64,
-        /// Its size.
-        bytes: u64,
-        /// Bytes per second since the source was asked.
-        per_second: u64,
-    },
-    /// A source did not give the file; the next one is asked.
-    SourceFailed {
-        /// The file.
-        file: String,
-        /// The address without its query, or the path.
-        source: String,
-        /// What was wrong with it.
-        reason: String,
-    },
-    /// The file is in place, with the pinned digest.
-    Ready {
-        /// The file.
-        file: String,
-        /// The digest.
-        sha256: String,
-    },
-}
-
-/// What a pull did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Pulled {
-    /// Catalog name.
-    pub name: String,
-    /// Bytes that were fetched or copied.
-    pub fetched: u64,
-    /// Bytes that were there from an earlier try.
-    pub resumed: u64,
-    /// Bytes of files that were in place already.
-    pub present: u64,
-    /// The licence, an SPDX expression.
-    pub licence: String,
-}
-
-/// Why a pull did not end in the model.
-#[derive(Debug, thiserror::Error)]
-pub enum PullError {
-    /// Ask for one of the names that the message lists.
-    #[error("{0}")]
-    Unknown(String),
-    /// Nothing to do: the files come with Loqa.
-    #[error("model `{0}` comes with Loqa and is not fetched: check it with `loqa models verify {0}`")]
-    Bundled(String),
-    /// The catalog has to name the digest first.
-    #[error("the digest of model `{0}` is not known, so it cannot be fetched: see models/catalog.toml")]
-    Unpinned(String),
-    /// Name a source.
-    #[error("the catalog names no source of `{0}`: give one with `--from`")]
-    NoSource(String),
-    /// Show the licence and ask.
-    #[error(
-        "model `{name}` is under {licence}, which has to be agreed to: read `{source_page}`, then add `--accept-licence`"
-    )]
-    Licence {
-        /// The model.
-        name: String,
-        /// SPDX expression.
-        licence: String,
-        /// Where to read about it.
-        source_page: String,
-    },
-    /// Wait for the other one.
-    #[error("model `{0}` is being fetched by another program: wait for it, or stop it")]
-    Busy(String),
-    /// Make room.
-    #[error("{} MB are needed in `{}`, {} MB are free: free some space or set `paths.data` to another disk", need.div_ceil(1_000_000), folder.display(), free / 1_000_000)]
-    NoSpace {
-        /// Where the files go.
-        folder: PathBuf,
-        /// Bytes that are needed.
-        need: u64,
-        /// Bytes that are free.
-        free: u64,
-    },
-    /// Look at what each source said; what arrived is kept.
-    #[error("no source gave `{file}`: {}", reasons.join("; "))]
-    Sources {
-        /// The file.
-        file: String,
-        /// What each source said.
-        reasons: Vec<String>,
-    },
-    /// Look at the disk.
-    #[error("{doing} `{}`: {reason}", path.display())]
-    Disk {
-        /// What was being done.
-        doing: &'static str,
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system said.
-        reason: std::io::Error,
-    },
-    /// Look at the audit.
-    #[error("nothing is fetched: {0}")]
-    Ledger(String),
-    /// Use it no more, or stop whoever does.
-    #[error("{0}")]
-    Refused(String),
-}
-
-impl PullError {
-    fn disk(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.to_owned();
-        move |reason| Self::Disk { doing, path, reason }
-    }
-}
-
 /// Fetches models.
 #[derive(Clone)]
 pub struct Puller {
@@ -378,7 +236,7 @@ impl Puller {
         for source in sources {
             let shown = source.shown();
             tell(Progress::Source { file: file.path.clone(), source: shown.clone() });
-            match self.from_source(model, file, source, &mut part, &mut fetched, tell).await {
+            match self.ask_source(model, file, source, &mut part, &mut fetched, tell).await {
                 Ok(()) => {
                     let format = (file.role == Role::Model).then_some(model.format);
                     let headed = format.map_or(Ok(()), |format| check_header(part.path(), format));
@@ -409,7 +267,7 @@ impl Puller {
     }
 
     /// Tries one source until it gave the pinned bytes or proved useless.
-    async fn from_source(
+    async fn ask_source(
         &self,
         model: &Model,
         file: &ModelFile,

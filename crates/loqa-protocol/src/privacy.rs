@@ -61,7 +61,7 @@ mod tests {
     fn what_is_not_said_counts_as_the_least() {
         for scope in PrivacyScope::ALL {
             assert_eq!(PrivacyScope::of_header(Some(scope.as_str())), *scope);
-            assert_eq!(serde_json::to_string(scope).unwrap(), format!("\"{scope}\""), "one spelling everywhere");
+            assert_eq!(serde_json::json!(scope), scope.as_str(), "one spelling everywhere");
         }
         for unclear in [None, Some(""), Some("Persistent"), Some("for ever")] {
             assert_eq!(PrivacyScope::of_header(unclear), PrivacyScope::Ephemeral, "{unclear:?}");

@@ -1,7 +1,7 @@
 //! Bodies of requests: whole, within a size and a time.
 
 use super::error::OpenAiError;
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{FromRequest as _, Multipart, Request};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
@@ -67,6 +67,10 @@ pub(super) async fn form(request: Request) -> Result<Vec<Field>, OpenAiError> {
 
 async fn whole(request: Request, limit: usize) -> Result<(Parts, Bytes), OpenAiError> {
     let (parts, body) = request.into_parts();
+    // The announced length is enough to refuse; nothing is waited for.
+    if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
+        return Err(OpenAiError::too_large(limit));
+    }
     match tokio::time::timeout(BODY_TIME, axum::body::to_bytes(body, limit)).await {
         Ok(Ok(bytes)) => Ok((parts, bytes)),
         Ok(Err(error)) => {

@@ -77,7 +77,7 @@ pub(super) async fn create(
 
     let mut speech = shared.hub.speech(clauses, voice.as_deref(), speed)?;
     // The first sound decides whether the answer is an error.
-    let first = next_sound(&mut speech).await?.ok_or_else(|| silent())?;
+    let first = next_sound(&mut speech).await?.ok_or_else(silent)?;
     let head = if is_wav { wav_header() } else { Vec::new() };
     let rest = stream::unfold((speech, place, false), |(mut speech, place, failed)| async move {
         if failed {

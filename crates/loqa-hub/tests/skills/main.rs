@@ -304,16 +304,15 @@ async fn what_a_skill_keeps_in_an_ephemeral_turn_lives_in_memory_and_apart() {
     let host = open();
     call(&host, Persistent, "shopping-list.add", json!({ "items": "milk" })).await;
     assert!(rows.0.lock().unwrap().iter().any(Option::is_some), "contents of a kept turn are handed over");
-    rows.0.lock().unwrap().clear();
     let list = |host: &Arc<SkillHost>, scope| call(host, scope, "shopping-list.list", empty.clone());
     assert!(!list(&host, Ephemeral).await.contains("milk"), "a guest does not hear the owner's list");
     call(&host, Ephemeral, "shopping-list.add", json!({ "items": "xanthophyll" })).await;
     call(&host, Ephemeral, "timer.start", json!({ "duration_s": 1, "label": "xanthophyll" })).await;
     assert!(list(&host, Ephemeral).await.contains("xanthophyll"), "while the hub runs it is there");
-    assert!(rows.0.lock().unwrap().iter().all(Option::is_none), "and nothing of it goes to the audit");
+    let written = || rows.0.lock().unwrap().iter().flatten().any(|it| it.to_string().contains("xanthophyll"));
+    assert!(!written(), "and nothing of it goes to the audit");
     assert!(list(&host, Persistent).await.contains("milk"));
     assert!(!list(&host, Persistent).await.contains("xanthophyll"));
-    rows.0.lock().unwrap().clear();
     // The timer of that turn runs out in its scope.
     let end = Instant::now() + Duration::from_secs(60);
     let due = loop {
@@ -328,9 +327,10 @@ async fn what_a_skill_keeps_in_an_ephemeral_turn_lives_in_memory_and_apart() {
     let delivering = Arc::clone(&host);
     let said = tokio::task::spawn_blocking(move || delivering.deliver(&due[0].skill, &due[0].event())).await.unwrap();
     assert!(said.unwrap().unwrap().say.contains("xanthophyll"));
-    assert!(rows.0.lock().unwrap().iter().all(Option::is_none), "its event is not written either");
     assert_eq!(host.next_timer(), None, "it is done");
+    // Waits for the rows that are on their way.
     drop(host);
+    assert!(!written(), "its event is not written either");
     let host = open();
     assert!(!list(&host, Ephemeral).await.contains("xanthophyll"), "gone with the hub");
     for entry in std::fs::read_dir(folder.path().join("data")).unwrap().flatten() {

@@ -16,7 +16,7 @@ async fn one(behaviour: Behaviour, round: usize, fault: Option<Fault>) -> (bool,
     let home = Home::new(bytes, &[&server.url]);
     let have = HAVE[round % HAVE.len()] * SIZE / 8;
     if have > 0 {
-        home.leave_part(have, (round % 2 == 0).then_some(&server.url));
+        home.leave_part(have, round.is_multiple_of(2).then_some(&server.url));
     }
     let result = home.pull_with(&puller(fault)).await;
     let pulled = home.is_pulled();

@@ -20,7 +20,7 @@ fn a_deleted_session_leaves_no_byte_and_the_others_stay() {
     assert_eq!((erased.before.turns, erased.after.turns, erased.after.events), (3, 1, 10));
     let ids = format!("{}\n{}\n", turn(1), turn(2));
     assert_eq!(erased.turns_sha256, hex::encode(Sha256::digest(ids)), "which turns went");
-    assert_eq!(store.delete_session(&session(1)).unwrap_err(), StoreError::not_kept("session", &session(1)));
+    assert_eq!(store.delete_session(&session(1)).unwrap_err(), StoreError::not_kept("session", session(1)));
     assert_eq!(store.search(CANARY, &Page::default()).unwrap().items.len(), 0);
     assert_eq!(store.search("another", &Page::default()).unwrap().items.len(), 1);
     drop(store);
