@@ -109,6 +109,6 @@ test("a session is deleted when one says yes", async ({ hub, page }) => {
 });
 
 test("without a login there is no window", async ({ hub, page }) => {
-  await page.goto(process.env["LOQA_UI_URL"] ?? `${hub.url}/ui/`);
+  await page.goto(`${hub.url}/ui/`);
   await expect(page.getByRole("heading", { name: "Log in to this Loqa" })).toBeVisible();
 });

@@ -78,12 +78,6 @@ export const test = base.extend<object, { hub: Hub }>({
             });
             const { code } = (await response.json()) as { code: string };
             const window = `${api.url}/ui/`;
-            const files = process.env["LOQA_TEST_UI"];
-            if (files) {
-              await page.route(`${window}**`, (route) =>
-                route.fulfill({ path: join(files, new URL(route.request().url()).pathname.slice(4) || "index.html") }),
-              );
-            }
             await page.goto(`${window}#/login/${code}`);
             await page.getByText("Connected", { exact: true }).waitFor();
             await page.goto(`${window}${hash}`);
