@@ -21,7 +21,22 @@ it("the oldest samples go", () => {
 
 it("a class without turns leaves a gap and no zero", () => {
   const history = record([], figures(1, 2), 0);
-  expect(columns(history, "reflex", "total").slice(1)).toEqual([[null], [null], [null]]);
+  const reflex = columns(history, "reflex", "total");
+  expect(
+    reflex
+      .slice(1)
+      .flat()
+      .every((figure) => figure === null),
+  ).toBe(true);
+});
+
+it("the first figures stand at the end of a minute", () => {
+  const history = record([], figures(1, 2), 90_000);
+  expect(columns(history, "intent", "total").slice(0, 3)).toEqual([
+    [30, 90],
+    [null, 1],
+    [null, 2],
+  ]);
 });
 
 it("the class with most turns is shown first", () => {

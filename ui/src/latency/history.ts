@@ -8,6 +8,9 @@ export const SAMPLE_MS = 500;
 /** Samples that are kept: five minutes. Chosen. */
 export const MAX_SAMPLES = (5 * 60 * 1000) / SAMPLE_MS;
 
+/** Least time that a chart shows; before the first figures there is a gap. Chosen. */
+const LEAST_MS = 60_000;
+
 export interface Sample {
   atMs: number;
   classes: ClassFigures[];
@@ -23,6 +26,11 @@ export type Columns = [number[], (number | null)[], (number | null)[], (number |
 
 export function columns(history: Sample[], turnClass: TurnClass, part: string): Columns {
   const made: Columns = [[], [], [], []];
+  const [first, last] = [history[0], history.at(-1)];
+  if (first && last && last.atMs - first.atMs < LEAST_MS) {
+    made[0].push((last.atMs - LEAST_MS) / 1000);
+    for (const column of [made[1], made[2], made[3]]) column.push(null);
+  }
   for (const { atMs, classes } of history) {
     const figures = classes.find((one) => one.class === turnClass)?.parts.find((one) => one.part === part);
     made[0].push(atMs / 1000);
