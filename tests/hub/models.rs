@@ -121,7 +121,7 @@ async fn a_forecast_is_of_the_order_of_what_the_engines_measure() {
     for node in nodes {
         let capability = &node.capabilities[0];
         let forecast = Forecast::of(&catalog, catalog.find(&capability.model, None).unwrap(), &machine);
-        let ratio = f64::from(capability.measured_speed) / forecast.speed;
+        let ratio = capability.measured_speed / forecast.speed;
         eprintln!("{}: measured {}, foretold {:.1}", capability.model, capability.measured_speed, forecast.speed);
         // Wide: the engine measures itself while the machine does other things, and so does the probe.
         assert!(

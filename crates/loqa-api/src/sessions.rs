@@ -112,6 +112,7 @@ async fn one(State(state): State<Arc<AppState>>, ApiPath(session): ApiPath<Sessi
     responses((status = 200, body = Erased)))]
 async fn delete(State(state): State<Arc<AppState>>, ApiPath(session): ApiPath<SessionId>) -> ApiResult<Json<Erased>> {
     blocking(move || {
+        state.hub.recorder().measures().forget(Some(&session));
         let deleted = privacy::delete_session(state.hub.store(), state.hub.audit(), &session);
         deleted.map(Json).map_err(|error| match error.downcast::<StoreError>() {
             Ok(error) => problem_of(error),

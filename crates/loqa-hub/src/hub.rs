@@ -251,6 +251,7 @@ impl Hub {
             saved: std::sync::Mutex::new(config.clone()),
             paths: paths.clone(),
         });
+        let told = inner.context.recorder.clone();
         let tasks = vec![
             tokio::spawn(background::run_timers(inner.clone())),
             tokio::spawn(background::run_publications(inner.clone(), effects.published())),
@@ -258,7 +259,7 @@ impl Hub {
             tokio::spawn(background::announce(inner.clone(), announced)),
             tokio::spawn(clients::serve(inner.clone(), bus.clone())),
             tokio::spawn(answering),
-            tokio::spawn(privacy::serve(privacy, audit.clone(), bus.clone())),
+            tokio::spawn(privacy::serve(privacy, audit.clone(), told, bus.clone())),
             tokio::spawn(privacy::prune(store.clone(), privacy::retention(config))),
             tokio::spawn(privacy::note_nodes(store, registry)),
             tokio::spawn(skills::serve(shelf, bus.clone())),

@@ -4,7 +4,7 @@
 //! Deliberately absent: the keeping itself, which is the store's.
 
 use crate::config::Config;
-use crate::recorder::wall_ms;
+use crate::recorder::{Recorder, wall_ms};
 use crate::registry::Registry;
 use anyhow::Context as _;
 use loqa_audit::{Actor, ActorKind, Audit, Context, Effect, Entry, Erase, Journal as _, Kind};
@@ -210,7 +210,7 @@ fn row_of(kind: Kind, erased: &Erased, session: Option<&SessionId>) -> Entry {
 }
 
 /// Answers the operator's requests about the store; ends with the bus.
-pub async fn serve(privacy: Arc<Privacy>, audit: Arc<Audit>, bus: Bus) {
+pub async fn serve(privacy: Arc<Privacy>, audit: Arc<Audit>, recorder: Recorder, bus: Bus) {
     let mut requests = match bus.subscribe(subject::HUB_STORE, None, 8).await {
         Ok(requests) => requests,
         Err(error) => {
@@ -219,14 +219,21 @@ pub async fn serve(privacy: Arc<Privacy>, audit: Arc<Audit>, bus: Bus) {
         }
     };
     while let Some(message) = requests.next().await {
-        let (privacy, audit, bus) = (Arc::clone(&privacy), Arc::clone(&audit), bus.clone());
+        let (privacy, audit, recorder, bus) = (Arc::clone(&privacy), Arc::clone(&audit), recorder.clone(), bus.clone());
         tokio::spawn(async move {
             let refused =
                 |code, message: String| StoreReply::Refused { failure: Failure::new(Hop::Hub, code, message) };
             let reply = match message.json::<StoreRequest>() {
-                Ok(request) => tokio::task::spawn_blocking(move || answer(&privacy, &audit, request))
-                    .await
-                    .unwrap_or_else(|e| refused(ErrorCode::StorageFault, e.to_string())),
+                Ok(request) => tokio::task::spawn_blocking(move || {
+                    match &request {
+                        StoreRequest::Delete { session } => recorder.measures().forget(Some(session)),
+                        StoreRequest::Wipe => recorder.measures().forget(None),
+                        StoreRequest::Guest { .. } => {}
+                    }
+                    answer(&privacy, &audit, request)
+                })
+                .await
+                .unwrap_or_else(|e| refused(ErrorCode::StorageFault, e.to_string())),
                 Err(e) => refused(ErrorCode::BadRequest, e.to_string()),
             };
             if let Some(to) = &message.reply
