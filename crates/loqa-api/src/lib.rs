@@ -39,6 +39,7 @@ pub mod state;
 pub mod status;
 pub mod talk;
 #[cfg(test)]
+#[path = "../../../tests/support/mutate.rs"]
 mod testing;
 pub mod token;
 pub mod turns;
