@@ -158,15 +158,17 @@ impl Desk {
         let mut speaker = self.loudspeaker.watch();
         let mut ready = Some(wait_ready(Arc::clone(&self.hub)));
         loop {
+            let deadline = self.next_deadline();
+            let is_stopping = self.is_stopping;
             let wake = tokio::select! {
                 biased;
-                order = self.inbox.recv(), if !self.is_stopping => Wake::Order(order),
+                order = self.inbox.recv(), if !is_stopping => Wake::Order(order),
                 Some(note) = self.notes.recv() => Wake::Note(note),
                 event = events.recv() => Wake::Event(event.map(|entry| entry.event)),
-                news = self.news.recv(), if !self.is_stopping => Wake::Microphone(news),
+                news = self.news.recv(), if !is_stopping => Wake::Microphone(news),
                 Ok(()) = speaker.changed() => Wake::Speaker(speaker.borrow_and_update().clone()),
-                () = finished(&mut ready) => Wake::Ready,
-                () = sleep_until(self.next_deadline()) => Wake::Deadline,
+                () = finished(&mut ready), if !is_stopping => Wake::Ready,
+                () = sleep_until(deadline) => Wake::Deadline,
             };
             match wake {
                 Wake::Order(Some(Order::Stop) | None)
@@ -309,7 +311,8 @@ impl Desk {
     }
 
     async fn first_sound(&mut self, number: u64) {
-        if let Some(running) = self.running.as_mut().filter(|running| running.number == number && !running.is_playing) {
+        let is_awaited = |running: &&mut Running| running.number == number && running.due.is_none();
+        if let Some(running) = self.running.as_mut().filter(is_awaited) {
             running.is_playing = true;
             self.act(Input::Sounding(number), Instant::now()).await;
             self.shared.tell(TalkEvent::Playing { on: true });

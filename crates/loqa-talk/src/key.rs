@@ -283,18 +283,17 @@ impl Key {
     fn release(&mut self, now: Instant) -> Vec<Action> {
         self.down = None;
         match &mut self.doing {
-            Doing::Listening { listening, .. } if listening.let_go_is_tap(now) => Vec::new(),
-            Doing::Listening { turn, listening } if listening.tapped.is_none() => {
+            Doing::Listening { turn, listening } => {
                 let turn = *turn;
-                self.end(turn, now)
+                if listening.let_go(now) { self.end(turn, now) } else { Vec::new() }
             }
-            Doing::Stopping { next: Some(Next::Voice { listening, until }), .. } if until.is_none() => {
-                if !listening.let_go_is_tap(now) && listening.tapped.is_none() {
+            Doing::Stopping { next: Some(Next::Voice { listening, until }), .. } => {
+                if until.is_none() && listening.let_go(now) {
                     *until = Some(now);
                 }
                 Vec::new()
             }
-            _ => Vec::new(),
+            Doing::Nothing | Doing::Answering { .. } | Doing::Stopping { .. } => Vec::new(),
         }
     }
 
@@ -419,13 +418,15 @@ impl Key {
 }
 
 impl Listening {
-    /// Whether the key that goes up was only tapped, and takes note of it.
-    fn let_go_is_tap(&mut self, now: Instant) -> bool {
-        let is_tap = self.tapped.is_none() && now.saturating_duration_since(self.pressed) < TAP;
-        if is_tap {
-            self.tapped = Some(now + NOBODY_SPEAKS);
+    /// Takes note of the key that goes up, and says whether that ends the utterance: after a
+    /// tap it goes on.
+    fn let_go(&mut self, now: Instant) -> bool {
+        if self.tapped.is_some() {
+            return false;
         }
-        is_tap
+        let is_tap = now.saturating_duration_since(self.pressed) < TAP;
+        self.tapped = is_tap.then(|| now + NOBODY_SPEAKS);
+        !is_tap
     }
 }
 

@@ -463,6 +463,8 @@ impl Player {
         if let Some(output) = &mut self.output {
             output.stop();
         }
+        // After `stop` none of the old answer comes; what came before it is not the next one's.
+        while self.events.try_recv().is_ok() {}
         self.silent();
     }
 
