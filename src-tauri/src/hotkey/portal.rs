@@ -116,8 +116,8 @@ async fn bind_on(
     // Before the key is bound, so that no press is lost.
     let pressed = portal.receive_activated().await.map_err(missing)?;
     let released = portal.receive_deactivated().await.map_err(missing)?;
-    let shortcut = NewShortcut::new(ID, wanted.description).preferred_trigger(wanted.trigger.as_deref());
-    let asked = timeout(PERSON, portal.bind_shortcuts(&session, &[shortcut], None, Default::default()));
+    let shortcuts = [NewShortcut::new(ID, wanted.description).preferred_trigger(wanted.trigger.as_deref())];
+    let asked = timeout(PERSON, portal.bind_shortcuts(&session, &shortcuts, None, Default::default()));
     let asked = asked.await.map_err(|_| PortalError::NoAnswer)?;
     let answer = asked.and_then(|request| request.response()).map_err(|error| PortalError::Refused(error.to_string()))?;
     let bound = answer.shortcuts().iter().find(|shortcut| shortcut.id() == ID);
