@@ -4,6 +4,7 @@
 //! Deliberately absent: decisions. A command checks its arguments and passes them on.
 
 mod desktop;
+#[cfg(test)]
 pub mod names;
 mod sound;
 mod start;

@@ -4,12 +4,12 @@
 //! Deliberately absent: the way back, see `quit`.
 
 use crate::shell::{Running, Shell, StartState};
-use crate::talk::{Loudspeaker, Talk, TalkOptions};
 use crate::{capability, relay, windows};
 use anyhow::Context as _;
 use loqa_api::{ApiOptions, ApiServer, Compat};
 use loqa_hub::Hub;
 use loqa_hub::config::Config;
+use loqa_talk::{Loudspeaker, Talk, TalkOptions};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};

@@ -3,7 +3,7 @@
 //! The pages have catalogues of their own. Deliberately absent: other languages, for which
 //! English stands.
 
-use crate::talk::TalkPhase;
+use loqa_talk::TalkPhase;
 use serde_json::{Map, Value};
 
 /// A language of the shell.
@@ -44,7 +44,8 @@ impl Language {
 
     /// POSIX: the first of these that is set counts.
     fn of_system(variable: impl Fn(&str) -> Option<String>) -> Self {
-        let locale = ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().find_map(|name| variable(name).filter(|v| !v.is_empty()));
+        let locale =
+            ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().find_map(|name| variable(name).filter(|v| !v.is_empty()));
         if locale.is_some_and(|locale| locale.starts_with("de")) { Self::German } else { Self::English }
     }
 

@@ -20,7 +20,6 @@ mod refusal;
 mod relay;
 mod settings;
 mod shell;
-mod talk;
 mod tray;
 mod updates;
 mod windows;

@@ -4,7 +4,7 @@
 //!
 //! Deliberately absent: the window itself, see `windows`.
 
-use crate::talk::TalkPhase;
+use loqa_talk::TalkPhase;
 use std::time::{Duration, Instant};
 
 /// How long it stays after the turn. Chosen: the time to read the last line of an answer.

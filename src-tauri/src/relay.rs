@@ -6,9 +6,9 @@
 
 use crate::overlay::{Act, Overlay};
 use crate::shell::Shell;
-use crate::talk::{Talk, TalkEvent};
 use crate::{tray, windows};
 use loqa_hub::consent::Prompts;
+use loqa_talk::{Talk, TalkEvent};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tauri::{AppHandle, Emitter as _, Manager as _, Runtime};
@@ -29,11 +29,7 @@ enum Wake {
 }
 
 /// Passes on until talking ends. The events must have been subscribed to before talking began.
-pub async fn talk<R: Runtime>(
-    app: AppHandle<R>,
-    talk: Talk,
-    mut events: tokio::sync::broadcast::Receiver<TalkEvent>,
-) {
+pub async fn talk<R: Runtime>(app: AppHandle<R>, talk: Talk, mut events: tokio::sync::broadcast::Receiver<TalkEvent>) {
     let mut overlay = Overlay::default();
     let mut guest = tokio::time::interval(GUEST_EVERY);
     guest.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);

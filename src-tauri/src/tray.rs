@@ -8,8 +8,8 @@ mod picture;
 
 use crate::language::Language;
 use crate::shell::{Shell, blocking};
-use crate::talk::TalkPhase;
 use crate::{quit, windows};
+use loqa_talk::TalkPhase;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use tauri::image::Image;
@@ -99,9 +99,8 @@ fn chosen<R: Runtime>(app: &AppHandle<R>, event: &MenuEvent) {
         "quit" => quit::begin(app),
         "talk" => {
             if let Ok(talk) = shell.talk() {
-                // As a tap on the key: it listens until one is silent.
-                talk.press();
-                talk.release();
+                // It listens until one is silent.
+                talk.tap();
             }
         }
         "mute" => {

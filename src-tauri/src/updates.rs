@@ -50,7 +50,9 @@ pub async fn check<R: Runtime>(app: &AppHandle<R>) -> UpdateAnswer {
     };
     match tokio::time::timeout(PATIENCE, updater.check()).await {
         Ok(Ok(update)) => UpdateAnswer { version: update.map(|update| update.version), problem: None },
-        Ok(Err(error)) => UpdateAnswer::problem(format!("the place of the updates cannot be asked, {error}: try later")),
+        Ok(Err(error)) => {
+            UpdateAnswer::problem(format!("the place of the updates cannot be asked, {error}: try later"))
+        }
         Err(_) => UpdateAnswer::problem("the place of the updates does not answer: try later"),
     }
 }

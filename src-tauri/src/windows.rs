@@ -160,9 +160,8 @@ pub fn show_main<R: Runtime>(app: &AppHandle<R>, route: Option<&str>) {
 /// Whether the person looks at the main window.
 #[must_use]
 pub fn is_main_focused<R: Runtime>(app: &AppHandle<R>) -> bool {
-    let focused = |window: WebviewWindow<R>| {
-        window.is_visible().unwrap_or(false) && window.is_focused().unwrap_or(false)
-    };
+    let focused =
+        |window: WebviewWindow<R>| window.is_visible().unwrap_or(false) && window.is_focused().unwrap_or(false);
     app.get_webview_window(MAIN).is_some_and(focused)
 }
 

@@ -55,7 +55,12 @@ pub enum NotTaken {
 
 impl Default for Prompts {
     fn default() -> Self {
-        Self { open: Mutex::default(), asking: watch::Sender::default(), count: watch::Sender::default(), bus: OnceLock::new() }
+        Self {
+            open: Mutex::default(),
+            asking: watch::Sender::default(),
+            count: watch::Sender::default(),
+            bus: OnceLock::new(),
+        }
     }
 }
 

@@ -265,7 +265,10 @@ fn the_policy_of_the_start_page_allows_no_script_but_ours() {
         assert!(!policy.contains(forbidden), "{forbidden}");
     }
     assert!(security.freeze_prototype && !context.config().app.with_global_tauri);
-    assert_eq!(security.dangerous_disable_asset_csp_modification, tauri::utils::config::DisabledCspModificationKind::Flag(false));
+    assert_eq!(
+        security.dangerous_disable_asset_csp_modification,
+        tauri::utils::config::DisabledCspModificationKind::Flag(false)
+    );
     let page = include_str!("../../start/index.html");
     for inline in ["<script>", "<style", " style=", " onclick=", "javascript:"] {
         assert!(!page.contains(inline), "{inline}");

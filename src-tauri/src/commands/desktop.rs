@@ -65,10 +65,7 @@ pub async fn preferences_read<R: Runtime>(app: AppHandle<R>) -> Map<String, Valu
 
 /// Keeps them as they are and tells all windows.
 #[tauri::command]
-pub async fn preferences_write<R: Runtime>(
-    app: AppHandle<R>,
-    preferences: Map<String, Value>,
-) -> Result<(), Refusal> {
+pub async fn preferences_write<R: Runtime>(app: AppHandle<R>, preferences: Map<String, Value>) -> Result<(), Refusal> {
     let length = serde_json::to_string(&preferences).map_or(usize::MAX, |text| text.len());
     if length > MAX_PREFERENCES {
         let message = format!("the preferences are longer than {MAX_PREFERENCES} bytes: keep less in them");
@@ -93,10 +90,7 @@ pub async fn hotkey_read<R: Runtime>(app: AppHandle<R>) -> HotkeyState {
 /// Takes another key; `null` takes none. A key that cannot be had leaves the former one, and
 /// the answer says why.
 #[tauri::command]
-pub async fn hotkey_choose<R: Runtime>(
-    app: AppHandle<R>,
-    accelerator: Option<String>,
-) -> Result<HotkeyState, Refusal> {
+pub async fn hotkey_choose<R: Runtime>(app: AppHandle<R>, accelerator: Option<String>) -> Result<HotkeyState, Refusal> {
     hotkey::choose(&app, accelerator).await
 }
 
@@ -143,7 +137,8 @@ pub async fn save_file<R: Runtime>(app: AppHandle<R>, name: String, text: String
     dialog.save_file(move |path| drop(sender.send(path)));
     // No time limit: it ends when the person answers, or with the app.
     let Some(path) = chosen.await.ok().flatten() else { return Ok(None) };
-    let path = path.into_path().map_err(|error| Refusal::bad_request(format!("this is no place for a file: {error}")))?;
+    let path =
+        path.into_path().map_err(|error| Refusal::bad_request(format!("this is no place for a file: {error}")))?;
     blocking(move || {
         std::fs::write(&path, text).map_err(|error| {
             let message = format!("`{}` cannot be written, {error}: choose another place", path.display());

@@ -2,7 +2,7 @@
 
 use crate::refusal::Refusal;
 use crate::shell::{Shell, blocking};
-use crate::talk::DeviceList;
+use loqa_talk::DeviceList;
 use tauri::{AppHandle, Manager as _, Runtime};
 
 /// Longest id of a device, in bytes. Chosen: many times what systems give.

@@ -2,9 +2,9 @@
 
 use crate::refusal::Refusal;
 use crate::shell::Shell;
-use crate::talk::TalkSnapshot;
 use loqa_hub::hub::MAX_TEXT;
 use loqa_protocol::ErrorCode;
+use loqa_talk::TalkSnapshot;
 use tauri::{AppHandle, Manager as _, Runtime};
 
 /// The key is down.

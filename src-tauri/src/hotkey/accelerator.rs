@@ -14,9 +14,8 @@ const MAX_LENGTH: usize = 80;
 /// # Errors
 /// Bad request, with what to choose.
 pub fn check(text: &str) -> Result<Shortcut, Refusal> {
-    let shortcut = parse(text).ok_or_else(|| {
-        Refusal::bad_request("this is no key: choose one like CommandOrControl+Alt+Space or F9")
-    })?;
+    let shortcut = parse(text)
+        .ok_or_else(|| Refusal::bad_request("this is no key: choose one like CommandOrControl+Alt+Space or F9"))?;
     let chord = Modifiers::CONTROL | Modifiers::ALT | Modifiers::SUPER | Modifiers::META;
     if !shortcut.mods.intersects(chord) && !is_spare(shortcut.key) {
         let message = "this key would be missing for typing: add Control, Alt or Super, or choose F1 to F24";

@@ -119,7 +119,8 @@ async fn bind_on(
     let shortcuts = [NewShortcut::new(ID, wanted.description).preferred_trigger(wanted.trigger.as_deref())];
     let asked = timeout(PERSON, portal.bind_shortcuts(&session, &shortcuts, None, Default::default()));
     let asked = asked.await.map_err(|_| PortalError::NoAnswer)?;
-    let answer = asked.and_then(|request| request.response()).map_err(|error| PortalError::Refused(error.to_string()))?;
+    let answer =
+        asked.and_then(|request| request.response()).map_err(|error| PortalError::Refused(error.to_string()))?;
     let bound = answer.shortcuts().iter().find(|shortcut| shortcut.id() == ID);
     let trigger = match bound.map(|shortcut| shortcut.trigger_description()) {
         None => return Err(PortalError::Refused("no key was given".to_owned())),

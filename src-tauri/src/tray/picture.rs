@@ -3,7 +3,7 @@
 //!
 //! Deliberately absent: files. The icon of the app itself is in `icons/`.
 
-use crate::talk::TalkPhase;
+use loqa_talk::TalkPhase;
 
 /// Width and height in pixels. Chosen: twice the usual panel, which scales it down.
 pub const SIZE: u32 = 44;
@@ -21,9 +21,8 @@ pub fn draw(phase: TalkPhase) -> Vec<u8> {
         for x in 0..SIZE {
             let (mut white, mut rim) = (0, 0);
             for sample in 0..samples {
-                let at = |pixel: u32, grain: u32| {
-                    ((pixel * GRAIN + grain) as f32 + 0.5) / (SIZE * GRAIN) as f32 * 2.0 - 1.0
-                };
+                let at =
+                    |pixel: u32, grain: u32| ((pixel * GRAIN + grain) as f32 + 0.5) / (SIZE * GRAIN) as f32 * 2.0 - 1.0;
                 let distance = shape(phase, at(x, sample % GRAIN), at(y, sample / GRAIN));
                 if distance <= 0.0 {
                     white += 1;
@@ -56,12 +55,14 @@ fn shape(phase: TalkPhase, x: f32, y: f32) -> f32 {
         }
         // Three bars of different heights.
         TalkPhase::Speaking => {
-            let bars = [(-0.34, 0.2), (0.0, 0.42), (0.34, 0.2)].into_iter().map(|(at, high)| bar(x - at, y, 0.09, high));
+            let bars =
+                [(-0.34, 0.2), (0.0, 0.42), (0.34, 0.2)].into_iter().map(|(at, high)| bar(x - at, y, 0.09, high));
             bars.fold(ring, f32::min)
         }
         // The microphone with a stroke through it.
         TalkPhase::Muted => {
-            let stroke = bar((x - y) * std::f32::consts::FRAC_1_SQRT_2, (x + y) * std::f32::consts::FRAC_1_SQRT_2, 0.08, 0.8);
+            let stroke =
+                bar((x - y) * std::f32::consts::FRAC_1_SQRT_2, (x + y) * std::f32::consts::FRAC_1_SQRT_2, 0.08, 0.8);
             let gap = stroke - 0.12;
             let rest = ring.min(capsule(x, y + 0.12, 0.17, 0.2)).min(bar(x, y - 0.42, 0.06, 0.1));
             stroke.min(rest.max(-gap))

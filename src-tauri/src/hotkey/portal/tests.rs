@@ -70,10 +70,7 @@ fn path(kind: &str, header: &Header<'_>, token: &str) -> OwnedObjectPath {
 async fn respond(emitter: &SignalEmitter<'_>, request: &OwnedObjectPath, code: u32, results: HashMap<&str, Value<'_>>) {
     let connection = emitter.connection();
     let body = (code, results);
-    connection
-        .emit_signal(None::<&str>, request, "org.freedesktop.portal.Request", "Response", &body)
-        .await
-        .unwrap();
+    connection.emit_signal(None::<&str>, request, "org.freedesktop.portal.Request", "Response", &body).await.unwrap();
 }
 
 #[zbus::interface(name = "org.freedesktop.portal.GlobalShortcuts")]
