@@ -12,7 +12,7 @@ import { join } from "node:path";
 import { pcm, RATE } from "./speech.mjs";
 import { until } from "./webdriver.mjs";
 
-const MARK = "LOQA_APP_TEST";
+const MARK = "MACHINE_OF_THE_APP_TEST";
 /** A session bus without services that start themselves: nothing of the user's desktop is woken. */
 const BUS = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN" "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig><type>session</type><listen>unix:path=BUS_PATH</listen>
@@ -40,13 +40,14 @@ export class Machine {
   async #begin() {
     const at = (...names) => join(this.folder, ...names);
     for (const name of ["home", "run"]) await mkdir(at(name), { mode: 0o700 });
-    const keep = Object.fromEntries(["PATH", "LANG", "LOQA_TOOLS", "LD_LIBRARY_PATH"].flatMap((name) => (process.env[name] ? [[name, process.env[name]]] : [])));
+    const keep = Object.fromEntries(["PATH", "LOQA_TOOLS", "LD_LIBRARY_PATH"].flatMap((name) => (process.env[name] ? [[name, process.env[name]]] : [])));
     const bus = at("run", "bus");
     const sound = at("run", "native");
     this.env = {
       ...keep,
       [MARK]: this.folder,
-      LC_ALL: "C.UTF-8",
+      LANG: "C.UTF-8",
+      LC_MESSAGES: "en_US.UTF-8",
       HOME: at("home"),
       TMPDIR: at("run"),
       XDG_RUNTIME_DIR: at("run"),
@@ -149,8 +150,9 @@ export class Machine {
     for (const pid of await readdir("/proc")) {
       if (!/^\d+$/.test(pid)) continue;
       const environment = await readFile(`/proc/${pid}/environ`, "utf8").catch(() => "");
-      if (!environment.split("\0").includes(mark)) continue;
       const command = (await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")).split("\0");
+      // The bus gets no environment, but its arguments name a folder of this machine.
+      if (!environment.split("\0").includes(mark) && !command.some((word) => word.includes(this.folder))) continue;
       // A process that has ended and waits for its parent has no command line left.
       if (command[0]) found.push({ pid: Number(pid), name: command[0].split("/").at(-1), command: command.join(" ").trim() });
     }
