@@ -58,30 +58,30 @@ export interface UpdateFound {
 /** Every command: what it is given and what it answers. */
 export interface Commands {
   app_info: { given: undefined; answer: AppInfo };
-  talk_press: { given: undefined; answer: void };
-  talk_release: { given: undefined; answer: void };
-  talk_cancel: { given: undefined; answer: void };
-  talk_mute: { given: { on: boolean }; answer: void };
-  talk_text: { given: { text: string; speak: boolean }; answer: void };
-  talk_fresh: { given: undefined; answer: void };
+  talk_press: { given: undefined; answer: undefined };
+  talk_release: { given: undefined; answer: undefined };
+  talk_cancel: { given: undefined; answer: undefined };
+  talk_mute: { given: { on: boolean }; answer: undefined };
+  talk_text: { given: { text: string; speak: boolean }; answer: undefined };
+  talk_fresh: { given: undefined; answer: undefined };
   talk_snapshot: { given: undefined; answer: TalkSnapshot };
   devices_list: { given: undefined; answer: DeviceList };
-  devices_choose: { given: { microphone: string | null; speaker: string | null }; answer: void };
-  devices_listen: { given: { on: boolean }; answer: void };
-  devices_try_speaker: { given: undefined; answer: void };
+  devices_choose: { given: { microphone: string | null; speaker: string | null }; answer: undefined };
+  devices_listen: { given: { on: boolean }; answer: undefined };
+  devices_try_speaker: { given: undefined; answer: undefined };
   preferences_read: { given: undefined; answer: Record<string, unknown> };
-  preferences_write: { given: { preferences: Record<string, unknown> }; answer: void };
+  preferences_write: { given: { preferences: Record<string, unknown> }; answer: undefined };
   hotkey_read: { given: undefined; answer: Hotkey };
   hotkey_choose: { given: { accelerator: string | null }; answer: Hotkey };
   autostart_read: { given: undefined; answer: boolean };
   autostart_choose: { given: { on: boolean }; answer: boolean };
-  first_run_done: { given: undefined; answer: void };
+  first_run_done: { given: undefined; answer: undefined };
   save_file: { given: { name: string; text: string }; answer: string | null };
-  open_main: { given: { route: string }; answer: void };
-  overlay_hide: { given: undefined; answer: void };
-  quit: { given: undefined; answer: void };
+  open_main: { given: { route: string }; answer: undefined };
+  overlay_hide: { given: undefined; answer: undefined };
+  quit: { given: undefined; answer: undefined };
   update_check: { given: undefined; answer: UpdateFound };
-  open_link: { given: { name: string }; answer: void };
+  open_link: { given: { name: string }; answer: undefined };
 }
 
 /** The names of all commands; a test of the shell compares them with its own list. */

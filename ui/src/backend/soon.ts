@@ -61,21 +61,46 @@ declare module "./generated" {
   interface Operations {
     "POST /v1/models/{name}/pull": {
       path: { name: string };
-      query: {};
+      query: Record<string, never>;
       body: { licence: string };
       answer: ModelPull;
     };
-    "GET /v1/models/pulls": { path: {}; query: {}; body: undefined; answer: { pulls: ModelPull[] } };
-    "DELETE /v1/models/{name}/pull": { path: { name: string }; query: {}; body: undefined; answer: ModelPull };
-    "GET /v1/models/{name}/forecast": { path: { name: string }; query: {}; body: undefined; answer: Forecast };
-    "DELETE /v1/models/{name}": { path: { name: string }; query: {}; body: undefined; answer: undefined };
+    "GET /v1/models/pulls": {
+      path: Record<string, never>;
+      query: Record<string, never>;
+      body: undefined;
+      answer: { pulls: ModelPull[] };
+    };
+    "DELETE /v1/models/{name}/pull": {
+      path: { name: string };
+      query: Record<string, never>;
+      body: undefined;
+      answer: ModelPull;
+    };
+    "GET /v1/models/{name}/forecast": {
+      path: { name: string };
+      query: Record<string, never>;
+      body: undefined;
+      answer: Forecast;
+    };
+    "DELETE /v1/models/{name}": {
+      path: { name: string };
+      query: Record<string, never>;
+      body: undefined;
+      answer: undefined;
+    };
     "POST /v1/sessions/{session}/replay": {
       path: { session: string };
-      query: {};
+      query: Record<string, never>;
       body: { stt?: string; llm?: string[] };
       answer: ReplayReport;
     };
-    "POST /v1/privacy/wipe": { path: {}; query: {}; body: { confirm: "wipe" }; answer: Wiped };
+    "POST /v1/privacy/wipe": {
+      path: Record<string, never>;
+      query: Record<string, never>;
+      body: { confirm: "wipe" };
+      answer: Wiped;
+    };
   }
 }
 

@@ -14,7 +14,7 @@ export class NativeTalker implements Talker {
   speaker = $state<"missing" | "failed" | null>(null);
   readonly phase: Phase = $derived(phase(this.state));
   readonly #native: Native;
-  readonly #levels = new Set<(level: number) => void>();
+  #levels: ((level: number) => void)[] = [];
   #starts = 0;
   #stop: () => void = () => undefined;
 
@@ -24,11 +24,11 @@ export class NativeTalker implements Talker {
 
   /** May be called by several parts of a window; the last that stops closes the ear. */
   start(onLevel: (level: number) => void): () => void {
-    this.#levels.add(onLevel);
+    this.#levels = [...this.#levels, onLevel];
     this.#starts += 1;
     if (this.#starts === 1) this.#begin();
     return () => {
-      this.#levels.delete(onLevel);
+      this.#levels = this.#levels.filter((one) => one !== onLevel);
       this.#starts -= 1;
       if (this.#starts === 0) this.#stop();
     };

@@ -590,6 +590,7 @@ export const de: Catalogue = {
       "audit.erase": "Inhalte gelöscht",
       "audit.gap": "Einträge verloren",
       "audit.export": "Einträge ausgegeben",
+      "store.wipe": "Gesagtes entfernt",
     },
   },
   latency: {

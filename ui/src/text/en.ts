@@ -592,6 +592,7 @@ export const en = {
       "audit.erase": "contents erased",
       "audit.gap": "rows lost",
       "audit.export": "rows exported",
+      "store.wipe": "what was said removed",
     },
   },
   latency: {
