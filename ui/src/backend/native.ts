@@ -14,6 +14,8 @@ export interface AppInfo {
   wayland: boolean;
   firstRun: boolean;
   canUpdate: boolean;
+  /** Whether something shows the icon in the tray. */
+  hasTray: boolean;
 }
 
 /** Why a device is silent; `null` when it is not. */

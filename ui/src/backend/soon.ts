@@ -1,6 +1,6 @@
 // Shapes of operations that the hub's API describes in `docs/openapi.json`.
 
-import type { Counts, EngineKind, Failure, Problem, ToolCall } from "./generated";
+import type { Erased, Failure, Problem, ToolCall } from "./generated";
 
 export interface ModelPull {
   name: string;
@@ -23,41 +23,34 @@ export interface Forecast {
   download_bytes: number;
 }
 
-export interface Change<T> {
-  before: T;
-  after: T;
+export interface ChangedText {
+  before: string;
+  after: string;
   same: boolean;
 }
 
-export interface Difference {
+export interface ReplayedTurn {
   turn: string;
   spoken: boolean;
-  transcript: Change<string>;
-  tool: Change<ToolCall | null>;
-  reply: Change<string>;
-  latency_ms: Change<number | null>;
-  failure: Change<Failure | null>;
+  transcript: ChangedText;
+  tool: { before?: ToolCall | null; after?: ToolCall | null; same: boolean };
+  reply: ChangedText;
+  latency_ms: { before?: number | null; after?: number | null; same: boolean };
+  failure: { before?: Failure | null; after?: Failure | null; same: boolean };
   took_ms: number;
 }
 
 export interface ReplayReport {
   turns: number;
   different: number;
-  sessions: { name: string; session: string; turns: Difference[] }[];
-}
-
-export interface Wiped {
-  erased: {
-    before: Counts;
-    after: Counts;
-    turns_sha256: string;
-    file_sha256?: string | null;
-    files: string[];
-  };
-  row?: number | null;
+  sessions: { name: string; session: string; turns: ReplayedTurn[] }[];
 }
 
 declare module "./generated" {
+  interface Model {
+    can_pull: boolean;
+    missing_bytes: number;
+  }
   interface Operations {
     "POST /v1/models/{name}/pull": {
       path: { name: string };
@@ -87,22 +80,21 @@ declare module "./generated" {
       path: { name: string };
       query: Record<string, never>;
       body: undefined;
-      answer: undefined;
+      answer: { name: string; removed_bytes: number };
     };
     "POST /v1/sessions/{session}/replay": {
       path: { session: string };
       query: Record<string, never>;
-      body: { stt?: string; llm?: string[] };
+      body: { stt?: string; llm?: string };
       answer: ReplayReport;
     };
     "POST /v1/privacy/wipe": {
       path: Record<string, never>;
       query: Record<string, never>;
       body: { confirm: "wipe" };
-      answer: Wiped;
+      answer: Erased;
     };
   }
 }
 
 export type LivePull = { type: "model_pull"; pull: ModelPull };
-export type Kind = EngineKind;

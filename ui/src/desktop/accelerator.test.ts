@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { read, shown, type Pressed } from "./accelerator";
+import { read, shown, SUGGESTION, type Pressed } from "./accelerator";
 
 const press = (code: string, more: Partial<Pressed> = {}): Pressed => ({
   code,
@@ -31,5 +31,6 @@ it("keys like Ctrl alone wait for another, and what writes is refused", () => {
 it("keys are shown as they are written on the keyboard", () => {
   expect(shown("Control+Alt+Space", "linux", "en")).toBe("Ctrl + Alt + Space");
   expect(shown("Control+Shift+L", "windows", "de")).toBe("Strg + Umschalt + L");
+  expect(shown(SUGGESTION, "linux", "de")).toBe("Strg + Alt + Leertaste");
   expect(shown("Super+5", "macos", "en")).toBe("⌘ 5");
 });

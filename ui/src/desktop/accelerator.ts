@@ -15,7 +15,7 @@ export interface Pressed {
 }
 
 /** What is offered first. Chosen: free on the desktops that we know, and one hand reaches it. */
-export const SUGGESTION = "Control+Alt+Space";
+export const SUGGESTION = "CommandOrControl+Alt+Space";
 
 const MODIFIERS = /^(Control|Alt|Shift|Meta|OS)(Left|Right)?$/;
 /** Keys that write nothing, and so may stand alone. */
@@ -53,6 +53,7 @@ export function shown(accelerator: string, platform: Platform, language: string)
     Control: isMac ? "⌃" : isGerman ? "Strg" : "Ctrl",
     Alt: isMac ? "⌥" : "Alt",
     Shift: isMac ? "⇧" : isGerman ? "Umschalt" : "Shift",
+    CommandOrControl: isMac ? "⌘" : isGerman ? "Strg" : "Ctrl",
     Super: isMac ? "⌘" : platform === "windows" ? "Win" : "Super",
     Space: isGerman ? "Leertaste" : "Space",
   };

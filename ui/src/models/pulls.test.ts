@@ -29,8 +29,14 @@ it("a list looks again when a download ends, and not for every byte", () => {
 
 it("what is offered fits what is there", () => {
   const all = [model("first", { tier: 1 }), model("second", { tier: 2 }), model("third")];
-  expect(offer(model("x", { state: "absent" }), all, null)).toMatchObject({ canGet: true, canUse: false });
-  expect(offer(model("x", { state: "absent" }), all, pull("x"))).toMatchObject({ canGet: false, canRemove: false });
+  expect(offer(model("x", { state: "absent", can_pull: true }), all, null)).toMatchObject({
+    canGet: true,
+    canUse: false,
+  });
+  expect(offer(model("x", { state: "absent", can_pull: true }), all, pull("x"))).toMatchObject({
+    canGet: false,
+    canRemove: false,
+  });
   expect(offer(model("x", { state: "incomplete" }), all, null)).toMatchObject({ canGet: true, canRemove: true });
   expect(offer(all[2] as Model, all, null)).toEqual({
     canGet: false,

@@ -37,7 +37,7 @@ export function offer(model: Model, all: Model[], pull: ModelPull | null): Offer
   const most = model.kind === "llm" ? inUse.length + (model.tier ? 0 : 1) : 1;
   const places = Array.from({ length: most }, (_, n) => n + 1).filter((place) => place !== model.tier);
   return {
-    canGet: !isRunning && (model.state === "absent" || model.state === "incomplete"),
+    canGet: !isRunning && model.can_pull,
     canUse: isHere && !isRunning && places.length > 0,
     // What stands in use is refused by the hub; it is not offered.
     canRemove: !model.bundled && !isRunning && !model.tier && (isHere || model.state === "incomplete"),

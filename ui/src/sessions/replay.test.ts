@@ -1,9 +1,9 @@
 import { expect, it } from "vitest";
-import type { Difference } from "../backend";
+import type { ReplayedTurn } from "../backend";
 import { isSame, later, rows } from "./replay";
 
 const same = <T>(value: T) => ({ before: value, after: value, same: true });
-const difference = (more: Partial<Difference> = {}): Difference => ({
+const difference = (more: Partial<ReplayedTurn> = {}): ReplayedTurn => ({
   turn: "t-1",
   spoken: false,
   transcript: same("Set a timer."),

@@ -55,6 +55,9 @@ export const de: Catalogue = {
     title: {
       offline: "Loqa antwortet nicht",
       unreadable: "Die Antwort ist nicht lesbar",
+      muted: "Das Mikrofon ist stumm",
+      microphone_missing: "Es gibt kein Mikrofon",
+      microphone_failed: "Das Mikrofon geht nicht",
       protocol_mismatch: "Die Versionen passen nicht zusammen",
       engine_missing: "Dafür gibt es kein Rechenwerk",
       engine_lost: "Das Rechenwerk ist verschwunden",
@@ -87,6 +90,9 @@ export const de: Catalogue = {
     next: {
       offline: "Prüfe, ob `loqa serve` läuft. Diese Seite verbindet sich von selbst.",
       unreadable: "Lade die Seite neu. Bleibt es so, haben Seite und Loqa verschiedene Versionen.",
+      muted: "Schalte es unter Sprechen oder in der Leiste ein, oder tippe.",
+      microphone_missing: "Schließe eines an, oder wähle ein anderes unter Einstellungen.",
+      microphone_failed: "Schließe andere Programme, die es benutzen, oder wähle ein anderes unter Einstellungen.",
       protocol_mismatch: "Installiere alle Teile in derselben Version und starte Loqa neu.",
       engine_missing: "Sieh unter Rechenwerke, ob es läuft, und unter Modelle, ob sein Modell da ist.",
       engine_lost: "Es wird von selbst neu gestartet. Versuche es gleich noch einmal.",
@@ -327,7 +333,9 @@ export const de: Catalogue = {
     updating: "Es wird nachgesehen …",
     upToDate: "Das ist die neueste Version.",
     updateFound: (version) => `Version ${version} ist da.`,
-    updateWhere: "Wo es sie gibt",
+    updateWhere: "Hole sie dort, woher du diese hast.",
+    quit: "Loqa beenden",
+    quitHint: "Wird das Fenster geschlossen, läuft Loqa weiter, damit die Taste gilt.",
     version: (version) => `Version ${version}`,
   },
   welcome: {

@@ -55,6 +55,9 @@ export const en = {
     title: {
       offline: "Loqa does not answer",
       unreadable: "The answer cannot be read",
+      muted: "The microphone is muted",
+      microphone_missing: "There is no microphone",
+      microphone_failed: "The microphone does not work",
       protocol_mismatch: "The versions do not fit together",
       engine_missing: "No engine for this",
       engine_lost: "The engine went away",
@@ -87,6 +90,9 @@ export const en = {
     next: {
       offline: "Check that `loqa serve` is running. This page connects by itself.",
       unreadable: "Reload the page. If it stays, this page and the hub are of different versions.",
+      muted: "Unmute it under Talk or in the tray, or type.",
+      microphone_missing: "Plug one in, or choose another one under Settings.",
+      microphone_failed: "Close other programs that use it, or choose another one under Settings.",
       protocol_mismatch: "Install the same version of all parts, then start Loqa again.",
       engine_missing: "Look under Engines whether it is running, and under Models whether its model is installed.",
       engine_lost: "It is started again by itself. Try again in a moment.",
@@ -477,7 +483,9 @@ export const en = {
     updating: "Looking …",
     upToDate: "This is the newest version.",
     updateFound: (version: string) => `Version ${version} is there.`,
-    updateWhere: "Where to get it",
+    updateWhere: "Get it where you got this one.",
+    quit: "Quit Loqa",
+    quitHint: "Closing the window leaves Loqa running, so that the key works.",
     version: (version: string) => `Version ${version}`,
   },
   welcome: {

@@ -349,6 +349,8 @@ const model = (name: string, title: string, kind: api.EngineKind, more: Partial<
   bytes: 13_118_306,
   state: "installed",
   tier: 1,
+  can_pull: more.state === "absent" || more.state === "incomplete",
+  missing_bytes: more.state === "absent" ? (more.bytes ?? 0) : 0,
   ...more,
 });
 
@@ -373,6 +375,15 @@ export const models: api.Model[] = [
     ram_mb: 3_800,
     licence: "Apache-2.0",
     licence_note: "Names the licence when it is passed on.",
+  }),
+  model("gemma-1b", "Gemma 1B", "llm", {
+    bundled: false,
+    tier: null,
+    bytes: 806_000_000,
+    ram_mb: 1_300,
+    licence: "Gemma Terms",
+    licence_note: "Has rules for its use.",
+    source: "https://huggingface.co/google/gemma",
   }),
   model("starter-tts", "Starter voice", "tts"),
 ];
@@ -487,10 +498,10 @@ export const pull = (state: string): api.ModelPull => ({
       : null,
 });
 
-const same = <T>(value: T): api.Change<T> => ({ before: value, after: value, same: true });
+const same = <T>(value: T) => ({ before: value, after: value, same: true });
 
 export function replayOf(session: string): api.ReplayReport {
-  const turns = turnsOf(session).map((row, n): api.Difference => ({
+  const turns = turnsOf(session).map((row, n): api.ReplayedTurn => ({
     turn: row.turn,
     spoken: row.source !== "text",
     transcript:
@@ -519,13 +530,10 @@ const counts = (sessions: number): api.Counts => ({
   bytes: 40_000 + sessions * 9_000,
 });
 
-export const wiped: api.Wiped = {
-  erased: {
-    before: counts(240),
-    after: counts(0),
-    turns_sha256: "5e".repeat(32),
-    file_sha256: "a7".repeat(32),
-    files: ["loqa.db.2026-11-21.bak", "recordings.key"],
-  },
-  row: 1241,
+export const wiped: api.Erased = {
+  before: counts(240),
+  after: counts(0),
+  turns_sha256: "5e".repeat(32),
+  file_sha256: "a7".repeat(32),
+  files: ["loqa.db.2026-11-21.bak", "recordings.key"],
 };

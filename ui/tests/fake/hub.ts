@@ -98,7 +98,7 @@ export function fakeHub(options: FakeOptions): FakeHub {
     ["DELETE /v1/models/(.+)/pull", () => (pulls = pulls.map((one): ModelPull => ({ ...one, state: "cancelled" })))[0]],
     ["GET /v1/models/(.+)/forecast", ([, name = ""]) => data.forecast(name)],
     ["POST /v1/models/(.+)/use", () => (trouble === "busy" ? CONFLICT : { models: [] })],
-    ["DELETE /v1/models/(.+)", () => (trouble === "busy" ? CONFLICT : undefined)],
+    ["DELETE /v1/models/(.+)", ([, name]) => (trouble === "busy" ? CONFLICT : { name, removed_bytes: 1 })],
     ["POST /v1/prompts/(.+)/answer", ([, id]) => void (prompts = prompts.filter((prompt) => prompt.id !== id))],
     ["GET /v1/audit", (_, __, url) => page(none(data.auditRows), url, "rows")],
     ["GET /v1/audit/rows/(.+)", ([, seq]) => shown(Number(seq))],

@@ -34,8 +34,8 @@ export function fakeShell(options: ShellOptions): { asked: Asked[]; tell: (told:
     speaker: null,
   };
   let hotkey: Hotkey = {
-    accelerator: options.isFirstRun ? null : "Control+Alt+Space",
-    isActive: !options.isFirstRun && !options.isBroken,
+    accelerator: "CommandOrControl+Alt+Space",
+    isActive: !options.isBroken,
     isPortal: options.isPortal ?? false,
     problem: options.isBroken ? "Another program holds these keys: choose others." : null,
   };
@@ -64,8 +64,9 @@ export function fakeShell(options: ShellOptions): { asked: Asked[]; tell: (told:
       wayland: options.isPortal ?? false,
       firstRun: options.isFirstRun ?? false,
       canUpdate: true,
+      hasTray: true,
     }),
-    talk_press: () => (isMuted ? tell({ type: "refused", fault: "conflict" }) : tell({ type: "held" })),
+    talk_press: () => (isMuted ? tell({ type: "refused", fault: "muted" }) : tell({ type: "held" })),
     talk_release: () => tell({ type: "let_go" }),
     talk_cancel: () => tell({ type: "ended" }),
     talk_mute: ({ on }) => tell({ type: "muted", on: (isMuted = on) }),
