@@ -1,6 +1,6 @@
 // Shapes of operations that the hub's API describes in `docs/openapi.json`.
 
-import type { Erased, Failure, Problem, ToolCall } from "./generated";
+import type { Failure, Problem, ToolCall } from "./generated";
 
 export interface ModelPull {
   name: string;
