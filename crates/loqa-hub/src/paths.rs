@@ -4,6 +4,7 @@
 use crate::config::Config;
 use anyhow::{Context as _, bail};
 use etcetera::BaseStrategy as _;
+use loqa_models::Catalog;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -20,6 +21,9 @@ pub struct Paths {
     pub data: PathBuf,
     /// `catalog.toml` and the model files.
     pub models: PathBuf,
+    /// Data folder in whose `models` downloads lie. A hub with a data folder of its own for
+    /// a moment (a replay, a demo) uses what was fetched for the user's.
+    pub downloads: PathBuf,
     /// Skill folders to load.
     pub skills: Vec<PathBuf>,
     /// Engine programs.
@@ -92,7 +96,8 @@ impl Paths {
             candidates.extend(tools.iter().map(|tools| tools.join("onnxruntime").join(library)));
             first_of(candidates)
         });
-        Ok(Self { data, models, skills, programs, nats_server, onnxruntime })
+        let downloads = data.clone();
+        Ok(Self { data, models, downloads, skills, programs, nats_server, onnxruntime })
     }
 
     /// Folder of the smart-home skill's manifest: beside this program, or in the source tree.
@@ -111,6 +116,14 @@ impl Paths {
         let mut candidates: Vec<PathBuf> = installed.iter().map(|folder| folder.join("ui")).collect();
         candidates.extend(source_tree().map(|tree| tree.join("ui").join("dist")));
         candidates.iter().find(|path| path.exists()).or(candidates.last()).cloned().unwrap_or_default()
+    }
+
+    /// The catalog of models, with what was fetched of it.
+    ///
+    /// # Errors
+    /// It is missing or wrong.
+    pub fn catalog(&self) -> anyhow::Result<Catalog> {
+        Ok(Catalog::load(&self.models)?.with_downloads(&self.downloads))
     }
 
     /// An engine program by name.
