@@ -4,6 +4,7 @@
 use crate::config::Config;
 use anyhow::{Context as _, bail};
 use etcetera::BaseStrategy as _;
+use loqa_models::Catalog;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -20,6 +21,9 @@ pub struct Paths {
     pub data: PathBuf,
     /// `catalog.toml` and the model files.
     pub models: PathBuf,
+    /// Data folder in whose `models` downloads lie. A hub with a data folder of its own for
+    /// a moment (a replay, a demo) uses what was fetched for the user's.
+    pub downloads: PathBuf,
     /// Skill folders to load.
     pub skills: Vec<PathBuf>,
     /// Engine programs.
@@ -89,7 +93,8 @@ impl Paths {
             candidates.extend(tools.iter().map(|tools| tools.join("onnxruntime").join(library)));
             first_of(candidates)
         });
-        Ok(Self { data, models, skills, programs, nats_server, onnxruntime })
+        let downloads = data.clone();
+        Ok(Self { data, models, downloads, skills, programs, nats_server, onnxruntime })
     }
 
     /// Folder of the smart-home skill's manifest: beside this program, or in the source tree.
@@ -104,10 +109,17 @@ impl Paths {
     /// Folder of the window's files: beside this program, or as the source tree builds them.
     #[must_use]
     pub fn window(&self) -> PathBuf {
-        let mut candidates: Vec<PathBuf> =
-            installed(&self.programs).iter().map(|folder| folder.join("ui")).collect();
+        let mut candidates: Vec<PathBuf> = installed(&self.programs).iter().map(|folder| folder.join("ui")).collect();
         candidates.extend(source_tree().map(|tree| tree.join("ui").join("dist")));
         candidates.iter().find(|path| path.exists()).or(candidates.last()).cloned().unwrap_or_default()
+    }
+
+    /// The catalog of models, with what was fetched of it.
+    ///
+    /// # Errors
+    /// It is missing or wrong.
+    pub fn catalog(&self) -> anyhow::Result<Catalog> {
+        Ok(Catalog::load(&self.models)?.with_downloads(&self.downloads))
     }
 
     /// An engine program by name.
@@ -313,7 +325,8 @@ mod tests {
     #[test]
     fn an_installed_loqa_finds_its_files_wherever_it_was_unpacked() {
         let root = tempfile::tempdir().unwrap();
-        for (programs, files) in [("usr/bin", "usr/lib/Loqa"), ("C/Loqa", "C/Loqa/resources"), ("M/MacOS", "M/Resources")]
+        for (programs, files) in
+            [("usr/bin", "usr/lib/Loqa"), ("C/Loqa", "C/Loqa/resources"), ("M/MacOS", "M/Resources")]
         {
             let [programs, files] = [programs, files].map(|folder| root.path().join(folder));
             for folder in [&programs, &files.join("ui"), &files.join("skills/smart-home")] {
