@@ -269,7 +269,7 @@ mod tests {
             "http://127.0.0.1:4711/ui",
             "http://127.0.0.1:4711/ui/assets/x.js",
             "http://127.0.0.1:4711/v1/events",
-            "http://127.0.0.1:4711.evil.example/ui/",
+            "http://127.0.0.1.evil.example:4711/ui/",
             "http://evil.example/ui/",
             "http://tauri.localhost:81/",
             "file:///etc/passwd",
