@@ -349,6 +349,8 @@ const model = (name: string, title: string, kind: api.EngineKind, more: Partial<
   bytes: 13_118_306,
   state: "installed",
   tier: 1,
+  can_pull: more.state === "absent" || more.state === "incomplete",
+  missing_bytes: more.state === "absent" ? (more.bytes ?? 0) : 0,
   ...more,
 });
 
