@@ -57,7 +57,7 @@ impl Api {
         let hub = Arc::new(Hub::start(&config, &paths, None).await.unwrap());
         let missing = hub.wait_ready(PATIENCE).await;
         assert!(missing.is_empty(), "all engines come up: {missing:?}");
-        let options = ApiOptions { port: 0, ui: true, checks };
+        let options = ApiOptions { ui: true, checks, ..ApiOptions::default() };
         let server = ApiServer::start(Arc::clone(&hub), options).await.unwrap();
         let token = std::fs::read_to_string(server.token_path()).unwrap();
         let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();

@@ -207,8 +207,17 @@ fn refuse(state: &AppState, reason: &'static str, problem: Problem) -> Response 
     problem.into_response()
 }
 
-/// What goes out with every answer. The policy lets a page of ours load and ask what is
-/// ours, and nothing else; nobody may frame it or read it from another origin.
+/// Lets a page of ours load and ask what is ours, and nothing else; nobody may frame it.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// The same for the window inside of the desktop app, which may also call the app; what of it
+/// is decided there, by window and origin.
+pub(crate) const POLICY_IN_APP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+img-src 'self' data:; connect-src 'self' ipc: http://ipc.localhost; base-uri 'none'; form-action 'none'; \
+frame-ancestors 'none'";
+
+/// What goes out with every answer: the policy, unless the page has its own, and that nobody
+/// may read it from another origin.
 pub async fn headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     harden(&mut response);
@@ -217,11 +226,6 @@ pub async fn headers(request: Request, next: Next) -> Response {
 
 fn harden(response: &mut Response<Body>) {
     const FIXED: &[(&str, &str)] = &[
-        (
-            "content-security-policy",
-            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
-             base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-        ),
         ("x-content-type-options", "nosniff"),
         ("x-frame-options", "DENY"),
         ("referrer-policy", "no-referrer"),
@@ -231,6 +235,9 @@ fn harden(response: &mut Response<Body>) {
     let headers = response.headers_mut();
     for (name, value) in FIXED {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    if !headers.contains_key(header::CONTENT_SECURITY_POLICY) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     }
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -313,6 +320,13 @@ mod tests {
         {
             assert_eq!(refusal("/", &[host, ("sec-fetch-site", site)]), expected, "{site}");
         }
+    }
+
+    #[test]
+    fn the_window_in_the_app_may_call_the_app_and_nothing_else_more() {
+        let more = POLICY_IN_APP.replace(" ipc: http://ipc.localhost", "");
+        assert_eq!(more, POLICY);
+        assert!(!POLICY_IN_APP.contains("unsafe-") && !POLICY_IN_APP.contains('*'));
     }
 
     #[test]

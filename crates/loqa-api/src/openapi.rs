@@ -144,7 +144,7 @@ pub fn router(state: &Arc<AppState>, ui: bool) -> Router {
     let (api, _) = described().split_for_parts();
     let mut router = api.route("/openapi.json", get(serve_document)).merge(metrics::router(state));
     if ui {
-        router = router.merge(page::routes()).merge(window::routes(state.hub.paths().window()));
+        router = router.merge(page::routes()).merge(window::routes(state.hub.paths().window(), state.in_app));
     }
     router
         .fallback(nothing_there)

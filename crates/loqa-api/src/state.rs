@@ -22,6 +22,9 @@ pub struct ApiOptions {
     pub ui: bool,
     /// What is checked of every request; all of it, but for the controls of tests.
     pub checks: Checks,
+    /// Whether the window is shown by the desktop app, which runs in the same process: its
+    /// pages may then also reach the app's own commands, and their logins last as long as it.
+    pub in_app: bool,
 }
 
 impl ApiOptions {
@@ -29,7 +32,7 @@ impl ApiOptions {
     #[must_use]
     pub fn from_config(config: &Config) -> Self {
         let port = u16::try_from(config.integer("api.port")).unwrap_or(0);
-        Self { port, ui: config.bool("api.ui"), checks: Checks::default() }
+        Self { port, ui: config.bool("api.ui"), ..Self::default() }
     }
 }
 
@@ -43,6 +46,8 @@ pub struct AppState {
     pub(crate) token: Token,
     /// Or this.
     pub(crate) logins: Logins,
+    /// As [`ApiOptions::in_app`].
+    pub(crate) in_app: bool,
     /// How much at a time.
     pub limits: Limits,
     /// What happens, for whoever listens.

@@ -7,6 +7,7 @@ mod begin;
 mod clients;
 mod erase;
 mod fetching;
+mod keys;
 mod programs;
 mod rehearse;
 mod settings;
@@ -30,6 +31,7 @@ use crate::skills::{self, HubSkills};
 use crate::supervisor::{EngineState, Supervised};
 use anyhow::Context as _;
 use assemble::{Tuning, engine_specs, open_skills, outside, start_natives};
+pub use keys::{KeyAnswer, KeyRequests};
 use loqa_audit::Audit;
 use loqa_bus::{Bus, BusError, BusServer, Credentials, Permissions, RestartPolicy, ServerOptions};
 use loqa_protocol::client::{NodeInfo, TurnReport};
@@ -279,11 +281,17 @@ impl Hub {
     /// Waits until every configured engine offers its capability; returns those that
     /// do not, each with the reason where one is known.
     pub async fn wait_ready(&self, limit: Duration) -> Vec<(String, String)> {
+        self.wait_ready_for(limit, |_| true).await
+    }
+
+    /// As [`Hub::wait_ready`], for the capabilities that are wanted only.
+    pub async fn wait_ready_for(&self, limit: Duration, is_wanted: impl Fn(&str) -> bool) -> Vec<(String, String)> {
         let end = Instant::now() + limit;
         let mut missing = Vec::new();
         let engines: Vec<_> = {
             let engines = self.inner.engines.lock().unwrap_or_else(PoisonError::into_inner);
-            engines.iter().map(|engine| (engine.spec.capability.clone(), engine.state())).collect()
+            let wanted = engines.iter().filter(|engine| is_wanted(&engine.spec.capability));
+            wanted.map(|engine| (engine.spec.capability.clone(), engine.state())).collect()
         };
         for (capability, state_of) in engines {
             let mut state = state_of.clone();

@@ -65,6 +65,8 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "loqa-api",
         ],
     ),
+    ("loqa-talk", &["loqa-protocol", "loqa-audio", "loqa-hub"]),
+    ("loqa-desktop", &["loqa-protocol", "loqa-telemetry", "loqa-hub", "loqa-api", "loqa-talk"]),
     ("smart-home", &["loqa-protocol", "loqa-bus", "loqa-telemetry"]),
     ("loqa-stt", &["loqa-protocol", "loqa-telemetry", "loqa-engine"]),
     // Reads the spoken times that its small model copies; the reading is pure code of loqa-turn.
