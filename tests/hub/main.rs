@@ -19,6 +19,7 @@ mod permissions;
 mod remote_model;
 mod replay;
 mod store;
+mod talk;
 mod traces;
 mod turns;
 #[path = "../../crates/loqa-hub/tests/consent/wat_skill.rs"]

@@ -9,6 +9,7 @@
 
 pub mod mutate;
 pub mod python;
+pub mod sound;
 
 use loqa_audio::Vad;
 use loqa_hub::Hub;

@@ -37,32 +37,69 @@ pub struct DeviceInfo {
     pub is_microphone: bool,
     /// It can play.
     pub is_speaker: bool,
-    /// It is used when no name is given.
-    pub is_default: bool,
+    /// It records when no name is given.
+    pub is_default_microphone: bool,
+    /// It plays when no name is given.
+    pub is_default_speaker: bool,
 }
 
-/// All sound devices; none is no error.
+/// How long a device that is open may neither give nor take sound before it counts as
+/// lost. Chosen: a system under load stalls for less, and not every driver says that a
+/// device went away.
+const STALLED: Duration = Duration::from_secs(5);
+
+/// All sound devices that a person would choose from; none is no error. [`Microphone::open`]
+/// and [`Speaker::open`] take the names of others too. Asks the system, which takes up to a
+/// second.
 #[must_use]
 pub fn devices() -> Vec<DeviceInfo> {
     quiet();
     let host = cpal::default_host();
-    let defaults: Vec<String> = [host.default_input_device(), host.default_output_device()]
-        .into_iter()
-        .flatten()
-        .filter_map(|device| name_of(&device))
-        .collect();
+    let default_microphone = host.default_input_device().and_then(|device| name_of(&device));
+    let default_speaker = host.default_output_device().and_then(|device| name_of(&device));
     let all = host.devices().into_iter().flatten();
     all.filter_map(|device| {
-        let name = name_of(&device)?;
+        let name = name_of(&device).filter(|name| !is_plumbing(name))?;
         Some(DeviceInfo {
             description: device.description().map_or_else(|_| name.clone(), |d| d.name().to_owned()),
             is_microphone: device.supports_input(),
             is_speaker: device.supports_output(),
-            is_default: defaults.contains(&name),
+            is_default_microphone: default_microphone.as_ref() == Some(&name),
+            is_default_speaker: default_speaker.as_ref() == Some(&name),
             name,
         })
     })
     .collect()
+}
+
+/// Whether a name is a part of ALSA rather than a device: single channels of a card,
+/// mixers, converters. A card has a dozen of them beside the one that works for everything.
+fn is_plumbing(name: &str) -> bool {
+    const PLUMBING: &[&str] = &[
+        "center_lfe",
+        "dmix",
+        "dsnoop",
+        "front",
+        "hw",
+        "iec958",
+        "jack",
+        "lavrate",
+        "modem",
+        "null",
+        "oss",
+        "phoneline",
+        "rear",
+        "samplerate",
+        "side",
+        "speex",
+        "speexrate",
+        "surround",
+        "upmix",
+        "usbstream",
+        "vdownmix",
+    ];
+    let kind = name.split(':').next().unwrap_or(name).trim_end_matches(|c: char| c.is_ascii_digit());
+    cfg!(target_os = "linux") && PLUMBING.contains(&kind)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,6 +214,18 @@ mod tests {
                 )
             );
             assert_eq!(error.code(), loqa_protocol::ErrorCode::EngineMissing);
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_person_chooses_among_devices_and_not_among_parts_of_alsa() {
+        for part in ["null", "hw:CARD=Mic,DEV=0", "surround51:CARD=PCH,DEV=0", "dsnoop:CARD=Mic,DEV=0"] {
+            assert!(is_plumbing(part), "{part}");
+        }
+        for device in ["default", "pulse", "pipewire", "plughw:CARD=Mic,DEV=0", "sysdefault:CARD=Mic", "hdmi:CARD=PCH"]
+        {
+            assert!(!is_plumbing(device), "{device}");
         }
     }
 

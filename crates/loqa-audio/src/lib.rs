@@ -14,6 +14,7 @@
 #[cfg(feature = "device")]
 pub mod device;
 mod error;
+pub mod level;
 pub mod output;
 pub mod resample;
 pub mod ring;

@@ -89,6 +89,16 @@ impl Output {
         Ok(Self { kind: Kind::Speaker(crate::device::Speaker::open(name, on_event)?) })
     }
 
+    /// Whether what it plays on is there. A speaker that is lost opens again with the next answer.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        match &self.kind {
+            Kind::Null(_) | Kind::Wav { .. } => true,
+            #[cfg(feature = "device")]
+            Kind::Speaker(speaker) => speaker.is_open(),
+        }
+    }
+
     /// An answer begins. An earlier one that is not finished is stopped.
     pub fn start(&mut self) {
         match &mut self.kind {

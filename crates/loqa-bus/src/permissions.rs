@@ -57,6 +57,7 @@ impl Permissions {
                 subject::HUB_SKILLS.to_owned(),
                 subject::HUB_AUDIT.to_owned(),
                 subject::HUB_STORE.to_owned(),
+                subject::HUB_KEY.to_owned(),
                 subject::HUB_NONCE.to_owned(),
                 "loqa.event.*".to_owned(),
             ],
@@ -113,6 +114,7 @@ impl Permissions {
                 subject::HUB_SKILLS,
                 subject::HUB_AUDIT,
                 subject::HUB_STORE,
+                subject::HUB_KEY,
             ]
             .map(str::to_owned)
             .to_vec(),

@@ -11,6 +11,7 @@ pub mod eval;
 pub mod models;
 pub mod nodes;
 pub mod openai;
+pub mod ptt;
 pub mod replay;
 pub mod serve;
 pub mod sessions;

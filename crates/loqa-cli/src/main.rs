@@ -49,6 +49,11 @@ enum Command {
         #[command(subcommand)]
         action: command::api::Action,
     },
+    /// The key to talk to the running app, for desktops without global hotkeys.
+    Ptt {
+        /// What happens to the key.
+        key: command::ptt::Key,
+    },
     /// Show the engines of the running hub.
     Nodes,
     /// Show, fetch, check and choose models.
@@ -156,6 +161,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Ask(ask) => ask.run(session).await,
             Command::Serve(serve) => serve.run(session).await,
             Command::Api { action } => command::api::run(&session, &action),
+            Command::Ptt { key } => command::ptt::run(&session, key).await,
             Command::Nodes => command::nodes::run(&session).await,
             Command::Models { action } => command::models::run(&session, action).await,
             Command::Skill { action } => command::skill::run(&session, action).await,

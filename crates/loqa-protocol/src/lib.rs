@@ -19,6 +19,7 @@ pub mod privacy;
 pub mod skill;
 pub mod stt;
 pub mod subject;
+pub mod talk;
 pub mod tool;
 pub mod tts;
 

@@ -25,6 +25,8 @@ pub const HUB_SKILLS: &str = "loqa.hub.skills";
 pub const HUB_AUDIT: &str = "loqa.hub.audit";
 /// Operator → hub: [`crate::client::StoreRequest`], answered with [`crate::client::StoreReply`].
 pub const HUB_STORE: &str = "loqa.hub.store";
+/// Operator → hub with a microphone: [`crate::talk::KeyRequest`], answered with [`crate::talk::KeyReply`].
+pub const HUB_KEY: &str = "loqa.hub.key";
 /// Hub → hub: the readiness nonce.
 pub const HUB_NONCE: &str = "loqa.hub.nonce";
 
@@ -316,6 +318,12 @@ pub const CATALOG: &[SubjectSpec] = &[
         pattern: HUB_STORE,
         direction: "operator → hub",
         payload: "StoreRequest → StoreReply",
+        delivery: Delivery::Request,
+    },
+    SubjectSpec {
+        pattern: HUB_KEY,
+        direction: "operator → hub",
+        payload: "KeyRequest → KeyReply",
         delivery: Delivery::Request,
     },
     SubjectSpec {

@@ -19,6 +19,7 @@ use loqa_protocol::skill::{
     HostAnswer, HostCall, SkillAnswer, SkillBoot, SkillCall, SkillNotification, SkillPublication,
 };
 use loqa_protocol::stt::{SttReply, SttRequest};
+use loqa_protocol::talk::{KeyReply, KeyRequest};
 use loqa_protocol::tts::{TtsReply, TtsRequest};
 use loqa_protocol::{ErrorCode, PROTOCOL_VERSION, TimedEvent, TurnEvent, audio, header, subject};
 use serde::Serialize;
@@ -44,7 +45,7 @@ fn types() -> BTreeMap<&'static str, (RoundTrip, Option<&'static str>)> {
     types! {
         AskReply by "type", AskRequest, AuditReply by "type", AuditRequest by "type", Control by "type", ControlAnswer by "type", EngineAnnounce, EngineBoot,
         EngineHello, GrantInfo, GrantReply by "type", GrantRequest by "type", Heartbeat, HostAnswer, HostCall,
-        HubAnswer by "type", LlmReply by "type", LlmRequest, ModelInUse, ModelsReply by "type", ModelsRequest by "type", NodeInfo, PlannedBy by "by",
+        HubAnswer by "type", KeyReply by "type", KeyRequest by "type", LlmReply by "type", LlmRequest, ModelInUse, ModelsReply by "type", ModelsRequest by "type", NodeInfo, PlannedBy by "by",
         Prompt, PromptEvent by "type", PromptReply by "type", PromptRequest by "type",
         SkillAnswer by "type", SkillBoot, SkillCall by "type", SkillFault, SkillNotification, SkillPublication,
         SkillRow, SkillsReply by "type", SkillsRequest by "type", StoreReply by "type", StoreRequest by "type", SttReply by "type", SttRequest, TimedEvent,

@@ -65,6 +65,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "loqa-api",
         ],
     ),
+    ("loqa-talk", &["loqa-protocol", "loqa-audio", "loqa-hub"]),
     ("loqa-desktop", &["loqa-protocol", "loqa-telemetry", "loqa-hub", "loqa-api", "loqa-talk"]),
     ("smart-home", &["loqa-protocol", "loqa-bus", "loqa-telemetry"]),
     ("loqa-stt", &["loqa-protocol", "loqa-telemetry", "loqa-engine"]),

@@ -1,6 +1,6 @@
 //! The microphone: 20 ms frames of 16 kHz mono, each with the voice detector's answer.
 
-use super::{Chosen, Direction, OPEN_LIMIT, choose, device_error, is_fatal};
+use super::{Chosen, Direction, OPEN_LIMIT, STALLED, choose, device_error, is_fatal};
 use crate::resample::Resampler;
 use crate::{AudioError, Vad, wav};
 use cpal::traits::{DeviceTrait, StreamTrait};
@@ -146,6 +146,7 @@ impl Capture {
         let mut vad = Vad::default();
         let mut speech: Vec<i16> = Vec::new();
         let mut raw = vec![0.0; self.ring.buffer().capacity()];
+        let mut last = Instant::now();
         while !stop.load(Ordering::Acquire) {
             while let Ok(error) = self.errors.try_recv() {
                 if is_fatal(error.kind()) {
@@ -160,11 +161,21 @@ impl Capture {
                 tracing::debug!(kind = ?error.kind(), "microphone");
             }
             let (fresh, _) = self.ring.pop_partial_slice(&mut raw);
+            let now = Instant::now();
             if fresh.is_empty() {
+                if now.duration_since(last) > STALLED {
+                    let error = AudioError::DeviceLost {
+                        direction: Direction::Microphone.as_str(),
+                        name: self.name,
+                        reason: format!("it gave no sound for {} s", STALLED.as_secs()),
+                    };
+                    on_event(CaptureEvent::Lost { error });
+                    return;
+                }
                 std::thread::park_timeout(POLL);
                 continue;
             }
-            let now = Instant::now();
+            last = now;
             speech.extend(wav::to_i16(&self.resampler.push(fresh)));
             let n_frames = speech.len() / INPUT_FRAME_SAMPLES;
             for (i, frame) in speech.chunks_exact(INPUT_FRAME_SAMPLES).enumerate() {

@@ -3,7 +3,7 @@
 //! The stream is opened before it is needed and plays silence between answers, so that
 //! the first sample of an answer waits for one hardware period and for nothing else.
 
-use super::{Chosen, Direction, OPEN_LIMIT, choose, device_error, is_fatal};
+use super::{Chosen, Direction, OPEN_LIMIT, STALLED, choose, device_error, is_fatal};
 use crate::output::{Emitter, MAX_ANSWER_SECONDS, OutputEvent};
 use crate::resample::Resampler;
 use crate::{AudioError, wav};
@@ -39,6 +39,7 @@ pub struct Speaker {
     /// Unbounded, but what it carries is bounded by [`MAX_ANSWER_SECONDS`], and our
     /// thread reads it every few milliseconds.
     orders: Option<mpsc::Sender<Order>>,
+    is_open: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -66,10 +67,12 @@ impl Speaker {
         let (opened, is_open) = mpsc::sync_channel(1);
         let wanted = name.map(str::to_owned);
         let events = emitter.clone();
+        let is_open_flag = Arc::new(AtomicBool::new(true));
+        let open_flag = Arc::clone(&is_open_flag);
         let run = move || match Playback::open(wanted.as_deref()) {
             Ok(playback) => {
                 let _ = opened.send(Ok(playback.name.clone()));
-                Player::new(wanted, playback, events).run(&inbox);
+                Player::new(wanted, playback, events, open_flag).run(&inbox);
             }
             Err(error) => drop(opened.send(Err(error))),
         };
@@ -85,13 +88,20 @@ impl Speaker {
         let name = is_open
             .recv_timeout(OPEN_LIMIT)
             .map_err(|_| device_error(format!("it did not open within {} s", OPEN_LIMIT.as_secs())))??;
-        Ok(Self { name, emitter, answer: 0, orders: Some(orders), thread: Some(thread) })
+        Ok(Self { name, emitter, answer: 0, orders: Some(orders), is_open: is_open_flag, thread: Some(thread) })
     }
 
     /// Name of the device.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether the device is there: a device that goes away while nothing is played tells no
+    /// answer so.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.is_open.load(Ordering::Acquire)
     }
 
     /// An answer begins. After a lost device this tries to open it again.
@@ -145,6 +155,8 @@ struct Shared {
     end: AtomicU64,
     first_played: Mutex<Option<(Instant, Duration)>>,
     ended: Mutex<Option<Instant>>,
+    /// How often the device asked for sound.
+    periods: AtomicU64,
 }
 
 /// An open stream.
@@ -158,6 +170,8 @@ struct Playback {
     resampler: Resampler,
     /// Samples that went into the ring since the stream began.
     written: u64,
+    /// How often the device had asked for sound when that was last seen to change, and when.
+    alive: (u64, Instant),
 }
 
 impl Playback {
@@ -176,6 +190,7 @@ impl Playback {
                 end: AtomicU64::new(NOWHERE),
                 first_played: Mutex::new(None),
                 ended: Mutex::new(None),
+                periods: AtomicU64::new(0),
             });
             // Errors are few; a full channel drops what comes after the first ones.
             let (report, errors) = mpsc::sync_channel(8);
@@ -183,7 +198,8 @@ impl Playback {
             match stream.and_then(|stream| stream.play().map(|()| stream)) {
                 Ok(stream) => {
                     let name = chosen.name;
-                    return Ok(Self { name, _stream: stream, ring, shared, errors, resampler, written: 0 });
+                    let alive = (0, Instant::now());
+                    return Ok(Self { name, _stream: stream, ring, shared, errors, resampler, written: 0, alive });
                 }
                 Err(error) => last_error = Some(error),
             }
@@ -200,6 +216,7 @@ struct Player {
     playback: Option<Playback>,
     emitter: Emitter,
     answer: Option<Answer>,
+    is_open: Arc<AtomicBool>,
 }
 
 /// The answer that is being played.
@@ -216,8 +233,8 @@ struct Answer {
 }
 
 impl Player {
-    fn new(wanted: Option<String>, playback: Playback, emitter: Emitter) -> Self {
-        Self { wanted, playback: Some(playback), emitter, answer: None }
+    fn new(wanted: Option<String>, playback: Playback, emitter: Emitter, is_open: Arc<AtomicBool>) -> Self {
+        Self { wanted, playback: Some(playback), emitter, answer: None, is_open }
     }
 
     fn run(mut self, inbox: &mpsc::Receiver<Order>) {
@@ -254,7 +271,10 @@ impl Player {
         self.silence();
         if self.playback.is_none() {
             match Playback::open(self.wanted.as_deref()) {
-                Ok(playback) => self.playback = Some(playback),
+                Ok(playback) => {
+                    self.playback = Some(playback);
+                    self.is_open.store(true, Ordering::Release);
+                }
                 Err(error) => {
                     self.emitter.emit(number, OutputEvent::Failed { error });
                     return;
@@ -301,23 +321,27 @@ impl Player {
     }
 
     fn notice_errors(&mut self) {
-        let Some(playback) = &self.playback else { return };
+        let Some(playback) = &mut self.playback else { return };
         let mut fatal = None;
         while let Ok(error) = playback.errors.try_recv() {
             if is_fatal(error.kind()) {
-                fatal = Some(error);
+                fatal = Some(error.to_string());
             } else {
                 tracing::debug!(kind = ?error.kind(), "speaker");
             }
         }
-        let Some(error) = fatal else { return };
-        let error = AudioError::DeviceLost {
-            direction: Direction::Speaker.as_str(),
-            name: playback.name.clone(),
-            reason: error.to_string(),
-        };
+        let periods = playback.shared.periods.load(Ordering::Acquire);
+        if playback.alive.0 != periods {
+            playback.alive = (periods, Instant::now());
+        } else if playback.alive.1.elapsed() > STALLED {
+            fatal.get_or_insert_with(|| format!("it took no sound for {} s", STALLED.as_secs()));
+        }
+        let Some(reason) = fatal else { return };
+        let error =
+            AudioError::DeviceLost { direction: Direction::Speaker.as_str(), name: playback.name.clone(), reason };
         tracing::warn!(%error, "speaker");
         self.playback = None;
+        self.is_open.store(false, Ordering::Release);
         if let Some(answer) = self.answer.take() {
             self.emitter.emit(answer.number, OutputEvent::Failed { error });
         }
@@ -407,6 +431,7 @@ where
     // Only copies. The two mutexes are taken once per answer each, with `try_lock`, so that
     // nothing here ever waits; what could not be told is told one period later.
     let give = move |data: &mut [T], info: &cpal::OutputCallbackInfo| {
+        shared.periods.fetch_add(1, Ordering::Release);
         if shared.flush.load(Ordering::Acquire) {
             while ring.pop().is_ok() {
                 played += 1;
