@@ -80,14 +80,14 @@ test("a skill asks, and a no is a no", async ({ hub, page }) => {
   const dialog = page.getByRole("dialog", { name: /weather asks/i });
   await expect(dialog).toContainText("It asks for the first time.");
   await expect(dialog).toContainText("http:call");
-  await expect(dialog).toContainText("api.open-meteo.com");
+  await expect(dialog).toContainText("127.0.0.1");
   await expect(dialog.getByRole("button", { name: "Deny" })).toBeFocused();
   await page.keyboard.press("Enter");
   await expect(dialog).toBeHidden();
   const conversation = page.getByRole("region", { name: "Conversation" });
   const answers = conversation.getByRole("link", { name: "Show in Sessions" });
   await expect(answers).toHaveCount(1);
-  await expect(conversation).toContainText(/not allowed/i);
+  await expect(conversation).toContainText("I may not ask the weather service.");
 
   // A no holds for this time only; the next question is answered for good.
   await ask(page, WEATHER);
@@ -121,13 +121,24 @@ test("the window of a question shows it alone, and Esc is a no", async ({ hub, p
   await page.getByRole("link", { name: "Talk" }).click();
   await ask(page, WEATHER);
   await expect(window.getByRole("heading", { name: /weather asks/i })).toBeVisible();
-  await expect(window.getByText("api.open-meteo.com").first()).toBeVisible();
+  await expect(window.getByText("127.0.0.1").first()).toBeVisible();
   await expect(window.getByRole("button", { name: "Deny" })).toBeFocused();
   await window.keyboard.press("Escape");
   await expect(window.getByRole("heading", { name: "No question is open" })).toBeVisible();
   await expect(page.getByRole("dialog")).toHaveCount(0);
-  await expect(page.getByRole("region", { name: "Conversation" })).toContainText(/not allowed/i);
+  const conversation = page.getByRole("region", { name: "Conversation" });
+  await expect(conversation).toContainText("I may not ask the weather service.");
+  expect(hub.weatherAsked()).toBe(0);
+
+  // With a yes it may, once.
+  await expect(conversation.getByRole("link", { name: "Show in Sessions" })).toHaveCount(1);
+  await ask(page, WEATHER);
+  await window.getByRole("button", { name: "Allow once" }).click();
+  await expect(conversation).toContainText("In Berlin it is 4 degrees");
+  expect(hub.weatherAsked()).toBe(1);
   await window.close();
+  await page.getByRole("link", { name: "Audit" }).click();
+  await expect(page.getByText("Nothing left this machine.")).toHaveCount(0);
 });
 
 test("a session is run again, and comes out the same", async ({ hub, page }) => {
