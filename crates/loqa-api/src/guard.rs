@@ -5,14 +5,14 @@
 //! `Host` and `Origin` that the browser writes, cannot read the token's file, and gets no
 //! CORS header; each of the three alone holds it off.
 
-use crate::limits::{LONG_REQUEST_TIME, REQUEST_TIME};
+use crate::limits::Deadline;
 use crate::login;
 use crate::problem::Problem;
 use crate::state::AppState;
 use crate::window;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use loqa_audit::{Actor, ActorKind, Context, Decision, Effect, Entry, Journal as _, Kind};
@@ -148,7 +148,7 @@ fn is_public(path: &str) -> bool {
 const UNLIMITED: &[&str] = &["/health"];
 
 /// The guard of the API's own port.
-pub async fn guard(State(state): State<Arc<AppState>>, request: Request, next: Next) -> Response {
+pub async fn guard(State(state): State<Arc<AppState>>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path();
     if let Some(reason) = state.border.refusal(request.uri(), request.headers()) {
         return refuse(&state, reason, Problem::new(ErrorCode::Forbidden, FOREIGN));
@@ -173,19 +173,18 @@ pub async fn guard(State(state): State<Arc<AppState>>, request: Request, next: N
         Ok(permit) => permit,
         Err(problem) => return problem.into_response(),
     };
-    let limit = if takes_long(request.method(), path) { LONG_REQUEST_TIME } else { REQUEST_TIME };
-    let response = tokio::time::timeout(limit, next.run(request)).await;
+    // An operation that takes longer says so itself, see `limits::Within`.
+    let deadline = Deadline::default();
+    request.extensions_mut().insert(deadline.clone());
+    let response = tokio::select! {
+        response = next.run(request) => Ok(response),
+        limit = deadline.passed() => Err(limit),
+    };
     drop(permit);
-    response.unwrap_or_else(|_| {
+    response.unwrap_or_else(|limit| {
         let detail = format!("the request was not done within {} s", limit.as_secs());
         Problem::new(ErrorCode::DeadlineExceeded, detail).into_response()
     })
-}
-
-fn takes_long(method: &Method, path: &str) -> bool {
-    let last = path.rsplit('/').next().unwrap_or_default();
-    method == Method::POST && matches!(last, "turns" | "packages" | "dry-run" | "install" | "use")
-        || path == "/v1/audit/verify"
 }
 
 fn refuse(state: &AppState, reason: &'static str, problem: Problem) -> Response {
@@ -208,8 +207,17 @@ fn refuse(state: &AppState, reason: &'static str, problem: Problem) -> Response 
     problem.into_response()
 }
 
-/// What goes out with every answer. The policy lets a page of ours load and ask what is
-/// ours, and nothing else; nobody may frame it or read it from another origin.
+/// Lets a page of ours load and ask what is ours, and nothing else; nobody may frame it.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// The same for the window inside of the desktop app, which may also call the app; what of it
+/// is decided there, by window and origin.
+pub(crate) const POLICY_IN_APP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+img-src 'self' data:; connect-src 'self' ipc: http://ipc.localhost; base-uri 'none'; form-action 'none'; \
+frame-ancestors 'none'";
+
+/// What goes out with every answer: the policy, unless the page has its own, and that nobody
+/// may read it from another origin.
 pub async fn headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     harden(&mut response);
@@ -218,11 +226,6 @@ pub async fn headers(request: Request, next: Next) -> Response {
 
 fn harden(response: &mut Response<Body>) {
     const FIXED: &[(&str, &str)] = &[
-        (
-            "content-security-policy",
-            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
-             base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-        ),
         ("x-content-type-options", "nosniff"),
         ("x-frame-options", "DENY"),
         ("referrer-policy", "no-referrer"),
@@ -232,6 +235,9 @@ fn harden(response: &mut Response<Body>) {
     let headers = response.headers_mut();
     for (name, value) in FIXED {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    if !headers.contains_key(header::CONTENT_SECURITY_POLICY) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     }
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -314,6 +320,13 @@ mod tests {
         {
             assert_eq!(refusal("/", &[host, ("sec-fetch-site", site)]), expected, "{site}");
         }
+    }
+
+    #[test]
+    fn the_window_in_the_app_may_call_the_app_and_nothing_else_more() {
+        let more = POLICY_IN_APP.replace(" ipc: http://ipc.localhost", "");
+        assert_eq!(more, POLICY);
+        assert!(!POLICY_IN_APP.contains("unsafe-") && !POLICY_IN_APP.contains('*'));
     }
 
     #[test]

@@ -30,7 +30,10 @@ const COOKIE: &str = "loqa_login";
 /// How long a code works. Chosen: the time that a browser takes to open.
 const CODE_LIFE: Duration = Duration::from_mins(1);
 /// How long a login works. Chosen: a day at the machine.
-const LOGIN_LIFE: Duration = Duration::from_hours(12);
+pub(crate) const LIFE: Duration = Duration::from_hours(12);
+/// How long that of a window in the desktop app works, which ends with the app. Chosen: longer
+/// than an app runs.
+pub(crate) const LIFE_IN_APP: Duration = Duration::from_hours(24 * 365);
 /// Codes and logins that are kept; the oldest goes. Chosen.
 const MAX_KEPT: usize = 16;
 
@@ -43,8 +46,16 @@ pub struct Logins {
 
 #[derive(Debug, Default)]
 struct Kept {
-    codes: Vec<(Token, Instant)>,
+    codes: Vec<Code>,
     logins: Vec<Login>,
+}
+
+#[derive(Debug)]
+struct Code {
+    token: Token,
+    until: Instant,
+    /// How long the login works that it makes.
+    life: Duration,
 }
 
 #[derive(Debug)]
@@ -65,29 +76,30 @@ impl Logins {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn make_code(&self, now: Instant) -> String {
-        let (code, text) = Token::generate();
+    /// A code for a login of this length.
+    pub(crate) fn make_code(&self, life: Duration, now: Instant) -> String {
+        let (token, text) = Token::generate();
         let mut kept = self.lock();
-        kept.codes.retain(|(_, until)| *until > now);
-        kept.codes.push((code, now + CODE_LIFE));
+        kept.codes.retain(|code| code.until > now);
+        kept.codes.push(Code { token, until: now + CODE_LIFE, life });
         let surplus = kept.codes.len().saturating_sub(MAX_KEPT);
         kept.codes.drain(..surplus);
         text
     }
 
-    /// The cookie's text, or `None` for a code that does not work.
-    fn exchange(&self, code: &str, origin: &str, now: Instant) -> Option<String> {
+    /// The cookie's text and how long it works, or `None` for a code that does not work.
+    fn exchange(&self, code: &str, origin: &str, now: Instant) -> Option<(String, Duration)> {
         let mut kept = self.lock();
-        kept.codes.retain(|(_, until)| *until > now);
-        let idx = kept.codes.iter().position(|(known, _)| known.is(code))?;
+        kept.codes.retain(|code| code.until > now);
+        let idx = kept.codes.iter().position(|known| known.token.is(code))?;
         // A code works once.
-        kept.codes.remove(idx);
+        let Code { life, .. } = kept.codes.remove(idx);
         let (cookie, text) = Token::generate();
         kept.logins.retain(|login| login.until > now);
-        kept.logins.push(Login { cookie, origin: origin.to_owned(), until: now + LOGIN_LIFE });
+        kept.logins.push(Login { cookie, origin: origin.to_owned(), until: now + life });
         let surplus = kept.logins.len().saturating_sub(MAX_KEPT);
         kept.logins.drain(..surplus);
-        Some(text)
+        Some((text, life))
     }
 
     fn end(&self, headers: &HeaderMap) {
@@ -159,7 +171,7 @@ async fn make_code(State(state): State<Arc<AppState>>) -> ApiResult<(StatusCode,
     if !state.logins.enabled {
         return Err(Problem::new(ErrorCode::Conflict, "logins are off, set `api.ui` to true"));
     }
-    let code = state.logins.make_code(Instant::now());
+    let code = state.logins.make_code(LIFE, Instant::now());
     let expires_ms = u64::try_from(CODE_LIFE.as_millis()).unwrap_or(u64::MAX);
     Ok((StatusCode::CREATED, Json(LoginCode { code, expires_ms })))
 }
@@ -176,11 +188,11 @@ async fn log_in(
 ) -> ApiResult<Response> {
     let origin = only(&headers, &header::ORIGIN)
         .ok_or_else(|| Problem::new(ErrorCode::Forbidden, "only a page of this server logs in"))?;
-    let text = state
+    let (text, life) = state
         .logins
         .exchange(&request.code, origin, Instant::now())
         .ok_or_else(|| Problem::new(ErrorCode::Forbidden, "the code was used, or is too old, or never was"))?;
-    let age = LOGIN_LIFE.as_secs();
+    let age = life.as_secs();
     set_cookie(&format!("{COOKIE}={text}; Path=/v1; HttpOnly; SameSite=Strict; Max-Age={age}"))
 }
 
@@ -215,19 +227,19 @@ mod tests {
     fn a_code_works_once_and_not_for_long() {
         let logins = Logins::new(true);
         let now = Instant::now();
-        let code = logins.make_code(now);
+        let code = logins.make_code(LIFE, now);
         assert_eq!(logins.exchange("guess", OURS, now), None);
         assert!(logins.exchange(&code, OURS, now).is_some());
         assert_eq!(logins.exchange(&code, OURS, now), None, "once");
-        let late = logins.make_code(now);
+        let late = logins.make_code(LIFE, now);
         assert_eq!(logins.exchange(&late, OURS, now + CODE_LIFE + Duration::from_secs(1)), None, "too late");
     }
 
     #[test]
     fn a_cookie_counts_only_from_its_own_page() {
         let logins = Logins::new(true);
-        let code = logins.make_code(Instant::now());
-        let text = logins.exchange(&code, OURS, Instant::now()).unwrap();
+        let code = logins.make_code(LIFE, Instant::now());
+        let (text, _) = logins.exchange(&code, OURS, Instant::now()).unwrap();
         let refusal = |method: Method, more: &[(&'static str, &str)]| logins.refusal(&method, &headers(&text, more));
         assert_eq!(refusal(Method::POST, &[("origin", OURS)]), None);
         assert_eq!(refusal(Method::GET, &[("sec-fetch-site", "same-origin")]), None);
@@ -243,12 +255,23 @@ mod tests {
     }
 
     #[test]
+    fn a_login_works_as_long_as_its_code_says() {
+        let logins = Logins::new(true);
+        let now = Instant::now();
+        for life in [LIFE, LIFE_IN_APP] {
+            let code = logins.make_code(life, now);
+            assert_eq!(logins.exchange(&code, OURS, now).unwrap().1, life);
+            assert_eq!(logins.lock().logins.last().unwrap().until, now + life);
+        }
+    }
+
+    #[test]
     fn what_is_kept_is_bounded() {
         let logins = Logins::new(true);
         for _ in 0..MAX_KEPT * 3 {
-            let code = logins.make_code(Instant::now());
+            let code = logins.make_code(LIFE, Instant::now());
             logins.exchange(&code, OURS, Instant::now());
-            logins.make_code(Instant::now());
+            logins.make_code(LIFE, Instant::now());
         }
         let kept = logins.lock();
         assert!(kept.codes.len() <= MAX_KEPT && kept.logins.len() <= MAX_KEPT);

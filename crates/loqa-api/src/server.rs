@@ -6,7 +6,8 @@
 use crate::feed::Feed;
 use crate::guard::{self, Border};
 use crate::limits::{HEADER_TIME, Limits, MAX_CONNECTIONS, MAX_HEAD, MAX_HEADERS};
-use crate::login::Logins;
+use crate::login::{self, Logins};
+use crate::models::Measured;
 use crate::openapi;
 use crate::packages::Packages;
 use crate::problem::Problem;
@@ -63,16 +64,18 @@ impl ApiServer {
         .await
         .context("prepare the API's files")??;
         let bus = hub.observe().await.context("listen to the hub's events")?;
-        let (feed, feeding) = Feed::start(hub.recorder(), bus).await?;
+        let (feed, feeding) = Feed::start(&hub, bus).await?;
         let (stop, stopping) = watch::channel(false);
         let state = Arc::new(AppState {
             hub,
             border: Border::new(port, options.checks),
             token,
             logins: Logins::new(options.ui),
+            in_app: options.in_app,
             limits: Limits::default(),
             feed,
             packages,
+            measured: Measured::default(),
             stopping,
             started: Instant::now(),
         });
@@ -104,8 +107,17 @@ impl ApiServer {
     /// is off. The code works once, within a minute.
     #[must_use]
     pub fn login_url(&self) -> Option<String> {
+        self.page_url("")
+    }
+
+    /// As [`ApiServer::login_url`], for one page of the window: `overlay.html`. Empty is its
+    /// first page.
+    #[must_use]
+    pub fn page_url(&self, page: &str) -> Option<String> {
         let logins = &self.state.logins;
-        logins.enabled.then(|| format!("{}{}#/login/{}", self.url(), window::ROOT, logins.make_code(Instant::now())))
+        let life = if self.state.in_app { login::LIFE_IN_APP } else { login::LIFE };
+        let code = || logins.make_code(life, Instant::now());
+        logins.enabled.then(|| format!("{}{}{page}#/login/{}", self.url(), window::ROOT, code()))
     }
 
     /// File that holds the token.

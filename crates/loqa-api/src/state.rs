@@ -4,6 +4,7 @@ use crate::feed::Feed;
 use crate::guard::{Border, Checks};
 use crate::limits::Limits;
 use crate::login::Logins;
+use crate::models::Measured;
 use crate::packages::Packages;
 use crate::token::Token;
 use loqa_hub::Hub;
@@ -21,6 +22,9 @@ pub struct ApiOptions {
     pub ui: bool,
     /// What is checked of every request; all of it, but for the controls of tests.
     pub checks: Checks,
+    /// Whether the window is shown by the desktop app, which runs in the same process: its
+    /// pages may then also reach the app's own commands, and their logins last as long as it.
+    pub in_app: bool,
 }
 
 impl ApiOptions {
@@ -28,7 +32,7 @@ impl ApiOptions {
     #[must_use]
     pub fn from_config(config: &Config) -> Self {
         let port = u16::try_from(config.integer("api.port")).unwrap_or(0);
-        Self { port, ui: config.bool("api.ui"), checks: Checks::default() }
+        Self { port, ui: config.bool("api.ui"), ..Self::default() }
     }
 }
 
@@ -42,12 +46,16 @@ pub struct AppState {
     pub(crate) token: Token,
     /// Or this.
     pub(crate) logins: Logins,
+    /// As [`ApiOptions::in_app`].
+    pub(crate) in_app: bool,
     /// How much at a time.
     pub limits: Limits,
     /// What happens, for whoever listens.
     pub feed: Feed,
     /// Uploaded packages whose permission sheets wait for an answer.
     pub(crate) packages: Packages,
+    /// What was measured of this machine.
+    pub(crate) measured: Measured,
     /// Turns true when the server ends: sockets close then.
     pub stopping: watch::Receiver<bool>,
     pub(crate) started: Instant,

@@ -5,10 +5,11 @@
 //! absent: listings, compression, and files in the program itself.
 
 use crate::extract::tagged_bytes;
+use crate::guard::POLICY_IN_APP;
 use crate::problem::{ApiResult, Problem, blocking};
 use crate::state::AppState;
 use axum::Router;
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::response::Redirect;
 use axum::routing::get;
 use std::path::{Path, PathBuf};
@@ -29,14 +30,20 @@ pub(crate) fn is_ours(path: &str) -> bool {
     path == "/ui" || path.starts_with(ROOT)
 }
 
-pub(crate) fn routes(folder: PathBuf) -> Router<Arc<AppState>> {
+/// The routes; `in_app` as [`crate::ApiOptions`] says.
+pub(crate) fn routes(folder: PathBuf, in_app: bool) -> Router<Arc<AppState>> {
     let folder: Arc<Path> = folder.into();
     let serve = move |headers: HeaderMap, uri: Uri| {
         let folder = Arc::clone(&folder);
         async move {
             let name = uri.path().strip_prefix(ROOT).unwrap_or_default().to_owned();
             let (bytes, media_type) = blocking(move || read(&folder, &name)).await?;
-            ApiResult::Ok(tagged_bytes(&headers, bytes, media_type))
+            let mut response = tagged_bytes(&headers, bytes, media_type);
+            if in_app {
+                let policy = HeaderValue::from_static(POLICY_IN_APP);
+                response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+            }
+            ApiResult::Ok(response)
         }
     };
     Router::new()

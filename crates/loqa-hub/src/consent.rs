@@ -28,6 +28,8 @@ pub struct Prompts {
     open: Mutex<Vec<Open>>,
     /// Turns that wait for an answer.
     asking: watch::Sender<BTreeSet<TurnId>>,
+    /// How many are open.
+    count: watch::Sender<usize>,
     bus: OnceLock<Bus>,
 }
 
@@ -53,7 +55,12 @@ pub enum NotTaken {
 
 impl Default for Prompts {
     fn default() -> Self {
-        Self { open: Mutex::default(), asking: watch::Sender::default(), bus: OnceLock::new() }
+        Self {
+            open: Mutex::default(),
+            asking: watch::Sender::default(),
+            count: watch::Sender::default(),
+            bus: OnceLock::new(),
+        }
     }
 }
 
@@ -80,6 +87,7 @@ impl Prompts {
             .ok_or(NotTaken::NoAnswer)?;
         // The first answer counts: with it the question is no longer open.
         let open = all.remove(idx);
+        self.recount(&all);
         open.sender.try_send(answer).map_err(|_| NotTaken::NotOpen)
     }
 
@@ -87,6 +95,16 @@ impl Prompts {
     #[must_use]
     pub fn asking(&self) -> watch::Receiver<BTreeSet<TurnId>> {
         self.asking.subscribe()
+    }
+
+    /// How many questions are open, and whenever that changes; for whoever shows them.
+    #[must_use]
+    pub fn count(&self) -> watch::Receiver<usize> {
+        self.count.subscribe()
+    }
+
+    fn recount(&self, open: &[Open]) {
+        self.count.send_if_modified(|count| std::mem::replace(count, open.len()) != open.len());
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Open>> {
@@ -100,7 +118,11 @@ impl Prompts {
         let open = Open { prompt: prompt_of(question), due, turn: turn.clone(), answers: question.answers(), sender };
         let prompt = open.as_of(Instant::now());
         let id = prompt.id.clone();
-        self.lock().push(open);
+        {
+            let mut all = self.lock();
+            all.push(open);
+            self.recount(&all);
+        }
         if let Some(turn) = turn {
             self.asking.send_modify(|turns| {
                 turns.insert(turn);
@@ -114,6 +136,7 @@ impl Prompts {
         let still = {
             let mut all = self.lock();
             all.retain(|open| open.prompt.id != *id);
+            self.recount(&all);
             let turn = question.turn.as_ref().map(|(_, turn)| turn);
             turn.filter(|turn| !all.iter().any(|open| open.turn.as_ref() == Some(turn)))
         };

@@ -50,7 +50,10 @@ const LONG: Duration = Duration::from_secs(120);
 #[test]
 fn the_first_answer_counts_and_only_one_that_was_offered() {
     let prompts = Arc::new(Prompts::default());
+    let count = prompts.count();
+    assert_eq!(*count.borrow(), 0);
     let (prompt, thread) = ask(&prompts, Occasion::EveryUse, LONG, CallControl::lasting(LONG));
+    assert_eq!(*count.borrow(), 1);
     assert_eq!(prompt.answers, ["once", "deny", "never"], "a confirmation is for this time");
     for wrong in ["always", "session", "yes", "", "unanswered", "ONCE"] {
         assert_eq!(prompts.answer(&prompt.id, wrong), Err(NotTaken::NoAnswer), "{wrong}");
@@ -58,6 +61,7 @@ fn the_first_answer_counts_and_only_one_that_was_offered() {
     assert_eq!(prompts.answer(&PromptId::from_bits(1), "once"), Err(NotTaken::NotOpen));
     assert_eq!(prompts.answer(&prompt.id, "once"), Ok(()));
     assert_eq!(prompts.answer(&prompt.id, "deny"), Err(NotTaken::NotOpen));
+    assert_eq!(*count.borrow(), 0, "whoever shows it is told before the answer takes its way");
     assert_eq!(thread.join().unwrap(), Answer::Once);
     assert!(prompts.list().is_empty());
 }
@@ -68,6 +72,7 @@ fn no_answer_in_time_is_a_no_and_the_turn_knows_meanwhile() {
     let (_, thread) = ask(&prompts, Occasion::FirstUse, Duration::from_millis(300), CallControl::lasting(LONG));
     assert!(prompts.asking().borrow().contains(&TurnId::from_bits(1)));
     assert_eq!(thread.join().unwrap(), Answer::Unanswered);
+    assert_eq!(*prompts.count().borrow(), 0);
     assert!(prompts.asking().borrow().is_empty());
     assert!(prompts.list().is_empty());
 }
