@@ -6,6 +6,10 @@ import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vite";
 
+/** The window, and the two small ones of the desktop app. */
+const PAGES = ["index", "overlay", "prompt"];
+/** The same over a made-up hub and a made-up shell. */
+const GALLERY = ["gallery", "gallery-overlay", "gallery-prompt"];
 const here = dirname(fileURLToPath(import.meta.url));
 
 export default defineConfig(({ mode }) => ({
@@ -19,6 +23,8 @@ export default defineConfig(({ mode }) => ({
     // A file in a `data:` address would be refused by the content policy.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
-    rolldownOptions: mode === "gallery" ? { input: `${here}/gallery.html` } : {},
+    rolldownOptions: {
+      input: (mode === "gallery" ? GALLERY : PAGES).map((page) => `${here}/${page}.html`),
+    },
   },
 }));

@@ -1,16 +1,22 @@
 //! The HTTP API of a real hub: every operation, what it refuses, what it never does.
 
+mod fetching;
 mod fuzz;
 mod hostile;
 mod live;
 mod operations;
 mod program;
+mod remembered;
+#[path = "../../crates/loqa-models/tests/pull/server.rs"]
+#[expect(dead_code, reason = "another test uses the rest")]
+mod server;
 
 use loqa_api::guard::Checks;
 use loqa_api::{ApiOptions, ApiServer};
 use loqa_hub::Hub;
 use loqa_hub::config::Config;
 use loqa_hub::paths::Paths;
+use loqa_models::{PullOptions, Puller};
 use loqa_tests::{PATIENCE, repository};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
@@ -82,6 +88,13 @@ impl Api {
 
     pub async fn post(&self, path: &str, body: Value) -> (StatusCode, Value) {
         self.send(Method::POST, path, Some(body)).await
+    }
+
+    /// Has every pull end at once, without asking anybody.
+    pub fn without_downloads(&self) {
+        let ledger = loqa_hub::models::ledger(self.hub.audit().clone());
+        let puller = Puller::new(PullOptions::new(Arc::new(|_| false), ledger)).unwrap();
+        self.hub.pull_instead(puller, "/nonexistent");
     }
 
     /// One typed turn.

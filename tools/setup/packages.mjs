@@ -14,8 +14,11 @@ const NEEDS = [
   { name: "C compiler", why: "builds SQLite, whisper.cpp and llama.cpp", apt: ["build-essential"], present: hasCompiler },
   { name: "cmake", why: "builds whisper.cpp and llama.cpp", apt: ["cmake"], present: (env) => runs("cmake", env) },
   { name: "libclang", why: "reads llama.cpp's headers", apt: ["clang", "libclang-dev"], present: hasLibclang },
-  { name: "pkg-config", why: "finds ALSA", apt: ["pkg-config"], present: (env) => runs("pkg-config", env), only: "linux" },
-  { name: "ALSA headers", why: "microphone and speaker", apt: ["libasound2-dev"], present: hasAlsa, only: "linux" },
+  { name: "pkg-config", why: "finds the libraries below", apt: ["pkg-config"], present: (env) => runs("pkg-config", env), only: "linux" },
+  { name: "ALSA headers", why: "microphone and speaker", apt: ["libasound2-dev"], present: (env) => hasLibrary("alsa", env), only: "linux" },
+  // It brings the headers of GTK 3, libsoup and JavaScriptCore, which the app's crates look for as well.
+  { name: "WebKitGTK headers", why: "the desktop app's window", apt: ["libwebkit2gtk-4.1-dev"], present: (env) => hasLibrary("webkit2gtk-4.1", env), only: "linux" },
+  { name: "D-Bus headers", why: "the desktop app asks the desktop for light or dark", apt: ["libdbus-1-dev"], present: (env) => hasLibrary("dbus-1", env), only: "linux" },
   { name: "pip", why: "fetches nats-server and ONNX Runtime", apt: ["python3-pip"], present: async (env) => (await findPip(env)) !== null },
 ];
 
@@ -164,8 +167,8 @@ async function multiarchFolders() {
   return names.filter((name) => name.endsWith("-linux-gnu")).map((name) => `/usr/lib/${name}`);
 }
 
-async function hasAlsa(env) {
-  return (await tryCapture("pkg-config", ["--exists", "alsa"], { env })) !== null;
+async function hasLibrary(name, env) {
+  return (await tryCapture("pkg-config", ["--exists", name], { env })) !== null;
 }
 
 function exists(path) {

@@ -56,7 +56,7 @@ test("a machine without Rust, compiler and pip is told what to do", { skip: proc
   const { code, out } = setup(["--check", "--json"], { PATH: join(folder, "empty"), HOME: folder, CARGO_HOME: join(folder, "cargo"), LOQA_TOOLS: join(folder, "tools") });
   assert.equal(code, 1);
   const packages = lastLine(out).steps.find(({ name }) => name === "System packages");
-  for (const need of ["C compiler", "cmake", "pkg-config", "pip"]) assert.match(packages.detail, new RegExp(need.replace("+", "\\+")));
+  for (const need of ["C compiler", "cmake", "pkg-config", "pip", "ALSA headers", "WebKitGTK headers", "D-Bus headers"]) assert.match(packages.detail, new RegExp(need.replace("+", "\\+")));
 });
 
 test("the pins name a source with all digests for every platform", async () => {

@@ -4,6 +4,7 @@
 mod export;
 
 use crate::extract::{ApiPath, ApiQuery};
+use crate::limits::{LONG, Within};
 use crate::problem::{ApiResult, Problem, blocking};
 use crate::sessions::check_limit;
 use crate::state::AppState;
@@ -330,7 +331,7 @@ async fn show(State(state): State<Arc<AppState>>, ApiPath(seq): ApiPath<u64>) ->
 
 /// Check the chain, the signatures and the outcomes
 #[utoipa::path(get, path = "/v1/audit/verify", tag = "audit", responses((status = 200, body = AuditReport)))]
-async fn check(State(state): State<Arc<AppState>>) -> ApiResult<Json<AuditReport>> {
+async fn check(_time: Within<LONG>, State(state): State<Arc<AppState>>) -> ApiResult<Json<AuditReport>> {
     let _turn = state.limits.heavy().await?;
     blocking(move || {
         let reader = reader(&state)?;

@@ -1,8 +1,11 @@
 //! The examples of `docs/api.md`, held to the shapes of the code.
 
 use crate::feed::Live;
+use crate::models::LicenceAgreement;
 use crate::packages::PackageConsent;
+use crate::privacy::WipeRequest;
 use crate::problem::Problem;
+use crate::replay::ReplayRequest;
 use crate::settings::SettingChange;
 use crate::talk::{TalkMessage, TalkRequest};
 use crate::turns::TurnRequest;
@@ -40,6 +43,9 @@ fn every_example_fits_its_shape_and_every_message_has_one() {
                 "Live" => fits::<Live>(example),
                 "PackageConsent" => fits::<PackageConsent>(example),
                 "SettingChange" => fits::<SettingChange>(example),
+                "LicenceAgreement" => fits::<LicenceAgreement>(example),
+                "ReplayRequest" => fits::<ReplayRequest>(example),
+                "WipeRequest" => fits::<WipeRequest>(example),
                 other => panic!("an example of a shape that this test does not know: {other}"),
             }
         }

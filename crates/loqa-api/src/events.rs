@@ -41,7 +41,7 @@ impl EventsQuery {
             Live::PromptShown { prompt } => prompt.session.as_ref() == Some(session),
             // Whoever did not see the question ignores its end.
             Live::PromptOver { .. } | Live::Dropped { .. } => true,
-            Live::Notice { .. } => false,
+            Live::Notice { .. } | Live::ModelPull { .. } => false,
         }
     }
 }

@@ -1,12 +1,15 @@
 //! What happens, as live messages for all WebSockets: events of turns from the recorder of
-//! this process, which also tells of turns that nobody keeps, the rest from the bus.
+//! this process, which also tells of turns that nobody keeps, pulls of models from the hub,
+//! the rest from the bus.
 //!
 //! Bounded on every side: what this falls behind on is dropped, a socket that falls behind
 //! misses messages, and both are counted and told. Nothing waits for a listener.
 
+use crate::models::ModelPull;
 use anyhow::Context as _;
 use loqa_bus::{Bus, Message, Subscription};
-use loqa_hub::recorder::Recorder;
+use loqa_hub::Hub;
+use loqa_hub::pulls::Pull;
 use loqa_protocol::grant::{Prompt, PromptEvent};
 use loqa_protocol::skill::SkillNotification;
 use loqa_protocol::{PromptId, TimedEvent};
@@ -48,6 +51,11 @@ pub enum Live {
         /// Its text, in the author's words: escape it, never style it.
         text: String,
     },
+    /// The fetching of a model goes on, at most four times a second, or is over.
+    ModelPull {
+        /// How far it is.
+        pull: ModelPull,
+    },
     /// Messages were lost, because this client or the hub was too slow to take them.
     Dropped {
         /// How many since the last message.
@@ -68,21 +76,22 @@ pub struct Listener {
 }
 
 impl Feed {
-    /// Listens to a recorder and on this connection until both are gone.
+    /// Listens to a hub, and on this connection to it, until both are gone.
     ///
     /// # Errors
     /// The bus refuses.
-    pub async fn start(recorder: &Recorder, bus: Bus) -> anyhow::Result<(Self, tokio::task::JoinHandle<()>)> {
+    pub async fn start(hub: &Hub, bus: Bus) -> anyhow::Result<(Self, tokio::task::JoinHandle<()>)> {
         let subscribe = async |subject: &str| {
             bus.subscribe(subject, None, QUEUE).await.with_context(|| format!("listen to `{subject}`"))
         };
-        let events = recorder.subscribe();
+        let events = hub.recorder().subscribe();
+        let pulls = hub.follow_pulls();
         let prompts = subscribe("loqa.prompt.*").await?;
         let notices = subscribe("loqa.notice.*").await?;
         bus.flush().await.context("listen to the bus")?;
         let (sender, _) = broadcast::channel(BEHIND);
         let feed = Self { sender: sender.clone() };
-        let task = tokio::spawn(pass_on(bus, events, prompts, notices, sender));
+        let task = tokio::spawn(pass_on(bus, events, pulls, prompts, notices, sender));
         Ok((feed, task))
     }
 
@@ -107,6 +116,7 @@ impl Listener {
 async fn pass_on(
     bus: Bus,
     mut events: broadcast::Receiver<Entry>,
+    mut pulls: broadcast::Receiver<Pull>,
     mut prompts: Subscription,
     mut notices: Subscription,
     sender: broadcast::Sender<Live>,
@@ -117,6 +127,12 @@ async fn pass_on(
             event = events.recv() => match event {
                 Ok(entry) => Some(Live::Turn { event: entry.event }),
                 Err(broadcast::error::RecvError::Lagged(count)) => Some(Live::Dropped { count }),
+                Err(broadcast::error::RecvError::Closed) => return,
+            },
+            pull = pulls.recv() => match pull {
+                Ok(pull) => Some(Live::ModelPull { pull: pull.into() }),
+                // The newer ones say all that the older ones said.
+                Err(broadcast::error::RecvError::Lagged(_)) => continue,
                 Err(broadcast::error::RecvError::Closed) => return,
             },
             Some(message) = prompts.next() => prompt(&message),

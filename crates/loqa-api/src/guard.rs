@@ -5,14 +5,14 @@
 //! `Host` and `Origin` that the browser writes, cannot read the token's file, and gets no
 //! CORS header; each of the three alone holds it off.
 
-use crate::limits::{LONG_REQUEST_TIME, REQUEST_TIME};
+use crate::limits::Deadline;
 use crate::login;
 use crate::problem::Problem;
 use crate::state::AppState;
 use crate::window;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use loqa_audit::{Actor, ActorKind, Context, Decision, Effect, Entry, Journal as _, Kind};
@@ -148,7 +148,7 @@ fn is_public(path: &str) -> bool {
 const UNLIMITED: &[&str] = &["/health"];
 
 /// The guard of the API's own port.
-pub async fn guard(State(state): State<Arc<AppState>>, request: Request, next: Next) -> Response {
+pub async fn guard(State(state): State<Arc<AppState>>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path();
     if let Some(reason) = state.border.refusal(request.uri(), request.headers()) {
         return refuse(&state, reason, Problem::new(ErrorCode::Forbidden, FOREIGN));
@@ -173,19 +173,18 @@ pub async fn guard(State(state): State<Arc<AppState>>, request: Request, next: N
         Ok(permit) => permit,
         Err(problem) => return problem.into_response(),
     };
-    let limit = if takes_long(request.method(), path) { LONG_REQUEST_TIME } else { REQUEST_TIME };
-    let response = tokio::time::timeout(limit, next.run(request)).await;
+    // An operation that takes longer says so itself, see `limits::Within`.
+    let deadline = Deadline::default();
+    request.extensions_mut().insert(deadline.clone());
+    let response = tokio::select! {
+        response = next.run(request) => Ok(response),
+        limit = deadline.passed() => Err(limit),
+    };
     drop(permit);
-    response.unwrap_or_else(|_| {
+    response.unwrap_or_else(|limit| {
         let detail = format!("the request was not done within {} s", limit.as_secs());
         Problem::new(ErrorCode::DeadlineExceeded, detail).into_response()
     })
-}
-
-fn takes_long(method: &Method, path: &str) -> bool {
-    let last = path.rsplit('/').next().unwrap_or_default();
-    method == Method::POST && matches!(last, "turns" | "packages" | "dry-run" | "install" | "use")
-        || path == "/v1/audit/verify"
 }
 
 fn refuse(state: &AppState, reason: &'static str, problem: Problem) -> Response {

@@ -31,12 +31,15 @@ pub mod packages;
 pub mod page;
 pub mod privacy;
 pub mod problem;
+pub mod replay;
 pub mod server;
 pub mod sessions;
 pub mod settings;
 pub mod skills;
 pub mod state;
 pub mod status;
+pub mod store;
+mod stream;
 pub mod talk;
 #[cfg(test)]
 #[path = "../../../tests/support/mutate.rs"]

@@ -5,13 +5,16 @@
 //! from the voice.
 
 use crate::problem::{ApiResult, Problem};
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use loqa_protocol::ErrorCode;
+use std::convert::Infallible;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// Connections at a time; the next one is closed at once. Chosen: several windows, and
 /// room for a hundred that send nothing.
@@ -39,9 +42,11 @@ pub const HEADER_TIME: Duration = Duration::from_secs(10);
 pub const BODY_TIME: Duration = Duration::from_secs(10);
 /// Longest time for an ordinary request, its body included. Chosen.
 pub const REQUEST_TIME: Duration = Duration::from_secs(30);
-/// The same for requests that run a turn, read the whole record, or carry a package. Chosen:
-/// above `turn.total_ms` with the time for questions to the person.
-pub const LONG_REQUEST_TIME: Duration = Duration::from_mins(5);
+/// The same, in minutes, for requests that run a turn, read the whole record, or carry a
+/// package. Chosen: above `turn.total_ms` with the time for questions to the person.
+pub const LONG: u64 = 5;
+/// The same, in minutes, for running all turns of a session again. Chosen.
+pub const LONGEST: u64 = 30;
 /// Largest body of an ordinary request, in bytes. Chosen: a text of a turn is 2,000 characters.
 pub const MAX_BODY: usize = 256 * 1024;
 /// Largest head of a request, in bytes. Chosen.
@@ -74,6 +79,47 @@ impl Default for Limits {
             failure_rows: RateLimiter::direct(rows.allow_burst(positive(FAILURE_ROWS))),
             suppressed: AtomicU64::new(0),
         }
+    }
+}
+
+/// How long the request under way may take; an operation may lengthen it.
+#[derive(Debug, Clone)]
+pub struct Deadline {
+    began: Instant,
+    limit: Arc<watch::Sender<Duration>>,
+}
+
+impl Default for Deadline {
+    fn default() -> Self {
+        Self { began: Instant::now(), limit: Arc::new(watch::Sender::new(REQUEST_TIME)) }
+    }
+}
+
+impl Deadline {
+    /// Waits until the time is over, and says how long it was.
+    pub async fn passed(&self) -> Duration {
+        let mut limit = self.limit.subscribe();
+        loop {
+            let now = *limit.borrow_and_update();
+            if tokio::time::timeout_at((self.began + now).into(), limit.changed()).await.is_err() {
+                return now;
+            }
+        }
+    }
+}
+
+/// As the first parameter of an operation: it may take so many minutes.
+#[derive(Debug, Clone, Copy)]
+pub struct Within<const MINUTES: u64>;
+
+impl<const MINUTES: u64, S: Send + Sync> FromRequestParts<S> for Within<MINUTES> {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        if let Some(deadline) = parts.extensions.get::<Deadline>() {
+            deadline.limit.send_replace(Duration::from_secs(MINUTES * 60));
+        }
+        Ok(Self)
     }
 }
 
@@ -168,6 +214,22 @@ mod tests {
         assert_eq!(limits.socket().unwrap_err().status, 429);
         drop(permits);
         tokio::time::timeout(Duration::from_secs(30), limits.sockets_gone()).await.expect("all are given back");
+    }
+
+    #[tokio::test]
+    async fn an_operation_may_lengthen_its_time() {
+        // A request that began so long ago that its time is over.
+        let began = Instant::now().checked_sub(REQUEST_TIME).unwrap();
+        let short = Deadline { began, ..Deadline::default() };
+        assert_eq!(short.passed().await, REQUEST_TIME);
+
+        let long = Deadline { began, ..Deadline::default() };
+        let mut parts = axum::http::Request::new(()).into_parts().0;
+        parts.extensions.insert(long.clone());
+        let Ok(_time) = Within::<LONG>::from_request_parts(&mut parts, &()).await;
+        assert_eq!(*long.limit.borrow(), Duration::from_mins(LONG));
+        let over = tokio::time::timeout(Duration::from_millis(50), long.passed()).await;
+        assert!(over.is_err(), "it has minutes left");
     }
 
     #[test]

@@ -6,8 +6,8 @@ use crate::limits::MAX_BODY;
 use crate::problem::{MEDIA_TYPE, Problem};
 use crate::state::AppState;
 use crate::window;
-use crate::{audit, events, grants, latency, login, metrics, models, nodes, packages, page, privacy, sessions};
-use crate::{settings, skills, status, talk, turns};
+use crate::{audit, events, grants, latency, login, metrics, models, nodes, packages, page, privacy, replay};
+use crate::{sessions, settings, skills, status, store, talk, turns};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, StatusCode};
@@ -31,6 +31,7 @@ fn described() -> OpenApiRouter<Arc<AppState>> {
         .merge(status::routes())
         .merge(turns::routes())
         .merge(sessions::routes())
+        .merge(replay::routes())
         .merge(events::routes())
         .merge(talk::routes())
         .merge(skills::routes())
@@ -41,6 +42,7 @@ fn described() -> OpenApiRouter<Arc<AppState>> {
         .merge(models::routes())
         .merge(settings::routes())
         .merge(privacy::routes())
+        .merge(store::routes())
         .merge(nodes::routes())
         .merge(login::routes())
 }

@@ -5,6 +5,7 @@
 //! fetching a package from an address.
 
 use crate::extract::{ApiJson, ApiPath};
+use crate::limits::{LONG, Within};
 use crate::problem::{ApiResult, Problem, blocking};
 use crate::skills::{PermissionLine, SkillDetail, installed, now_ms, permission_lines, problem_of, reloaded};
 use crate::state::AppState;
@@ -234,6 +235,7 @@ fn sheet_of(state: &AppState, package: &Package) -> ApiResult<PackageSheet> {
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses((status = 201, body = PackageSheet)))]
 async fn upload(
+    _time: Within<LONG>,
     State(state): State<Arc<AppState>>,
     headers: HeaderMap,
     body: Body,
@@ -285,6 +287,7 @@ async fn forget(State(state): State<Arc<AppState>>, ApiPath(digest): ApiPath<Str
 #[utoipa::path(post, path = "/v1/packages/{digest}/install", tag = "skills", params(("digest" = String, Path)),
     request_body = PackageConsent, responses((status = 200, body = SkillDetail)))]
 async fn install(
+    _time: Within<LONG>,
     State(state): State<Arc<AppState>>,
     ApiPath(digest): ApiPath<String>,
     ApiJson(PackageConsent { consent }): ApiJson<PackageConsent>,

@@ -1,6 +1,7 @@
-//! What may be remembered: the scope that is in force, and guest mode.
+//! What may be remembered: the scope that is in force, guest mode, and taking back all of it.
 
 use crate::extract::ApiJson;
+use crate::limits::{LONG, Within};
 use crate::problem::{ApiResult, Problem, blocking};
 use crate::state::AppState;
 use axum::Json;
@@ -8,6 +9,7 @@ use axum::extract::State;
 use loqa_hub::privacy;
 use loqa_protocol::client::{StoreReply, StoreRequest};
 use loqa_protocol::{ErrorCode, PrivacyScope};
+use loqa_store::Erased;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -31,8 +33,17 @@ pub struct GuestMode {
     pub guest: bool,
 }
 
+/// That everything is to go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WipeRequest {
+    /// The word `wipe`, so that no other request does this by mistake.
+    #[schema(pattern = "^wipe$")]
+    pub confirm: String,
+}
+
 pub(crate) fn routes() -> OpenApiRouter<Arc<AppState>> {
-    OpenApiRouter::new().routes(routes!(show, switch))
+    OpenApiRouter::new().routes(routes!(show, switch)).routes(routes!(wipe))
 }
 
 async fn ask(state: Arc<AppState>, on: Option<bool>) -> ApiResult<Json<PrivacyState>> {
@@ -58,4 +69,21 @@ async fn switch(
     ApiJson(GuestMode { guest }): ApiJson<GuestMode>,
 ) -> ApiResult<Json<PrivacyState>> {
     ask(state, Some(guest)).await
+}
+
+/// Remove everything that was said and answered, for good
+///
+/// As `loqa store wipe`: all sessions with their recordings, and the contents of the audit,
+/// where a row `store.wipe` proves it. A turn that runs is a conflict.
+#[utoipa::path(post, path = "/v1/privacy/wipe", tag = "privacy", request_body = WipeRequest,
+    responses((status = 200, body = Erased)))]
+async fn wipe(
+    _time: Within<LONG>,
+    State(state): State<Arc<AppState>>,
+    ApiJson(WipeRequest { confirm }): ApiJson<WipeRequest>,
+) -> ApiResult<Json<Erased>> {
+    if confirm != "wipe" {
+        return Err(Problem::bad_request("`confirm` must be `wipe`"));
+    }
+    Ok(Json(state.hub.wipe().await?))
 }

@@ -7,6 +7,7 @@ use crate::feed::Feed;
 use crate::guard::{self, Border};
 use crate::limits::{HEADER_TIME, Limits, MAX_CONNECTIONS, MAX_HEAD, MAX_HEADERS};
 use crate::login::{self, Logins};
+use crate::models::Measured;
 use crate::openapi;
 use crate::packages::Packages;
 use crate::problem::Problem;
@@ -63,7 +64,7 @@ impl ApiServer {
         .await
         .context("prepare the API's files")??;
         let bus = hub.observe().await.context("listen to the hub's events")?;
-        let (feed, feeding) = Feed::start(hub.recorder(), bus).await?;
+        let (feed, feeding) = Feed::start(&hub, bus).await?;
         let (stop, stopping) = watch::channel(false);
         let state = Arc::new(AppState {
             hub,
@@ -74,6 +75,7 @@ impl ApiServer {
             limits: Limits::default(),
             feed,
             packages,
+            measured: Measured::default(),
             stopping,
             started: Instant::now(),
         });

@@ -4,11 +4,13 @@
 use crate::extract::{ApiPath, ApiQuery};
 use crate::problem::{ApiResult, Problem, blocking};
 use crate::state::AppState;
+use crate::stream;
 use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use loqa_hub::privacy;
 use loqa_protocol::{ErrorCode, SessionId, TurnId};
-use loqa_store::{Erased, EventRow, Hit, Page, Paged, SessionRow, StoreError, TurnRow};
+use loqa_store::{Erased, EventRow, ExportForm, Hit, Page, Paged, SessionRow, StoreError, TurnRow};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
@@ -64,6 +66,19 @@ pub struct SearchQuery {
     pub after: Option<String>,
 }
 
+/// What an export holds.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct SessionExportQuery {
+    /// Add every event; true when it is left out.
+    pub events: Option<bool>,
+    /// Add the recordings, decrypted, in hexadecimal digits.
+    #[serde(default)]
+    #[param(default = false)]
+    pub audio: bool,
+}
+
 /// The events of a turn.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Events {
@@ -84,6 +99,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<AppState>> {
         .routes(routes!(list))
         .routes(routes!(one, delete))
         .routes(routes!(turns))
+        .routes(routes!(export))
         .routes(routes!(turn))
         .routes(routes!(events))
         .routes(routes!(search))
@@ -132,6 +148,31 @@ async fn turns(
 ) -> ApiResult<Json<Paged<TurnRow>>> {
     let page = query.page()?;
     blocking(move || state.hub.store().turns(&session, &page).map(Json).map_err(problem_of)).await
+}
+
+/// Export a session as JSON lines: the session, its turns and their events
+///
+/// `loqa replay --suite` reads them.
+#[utoipa::path(get, path = "/v1/sessions/{session}/export", tag = "sessions",
+    params(("session" = SessionId, Path), SessionExportQuery),
+    responses((status = 200, content((String = "application/x-ndjson")))))]
+async fn export(
+    State(state): State<Arc<AppState>>,
+    ApiPath(session): ApiPath<SessionId>,
+    ApiQuery(SessionExportQuery { events, audio }): ApiQuery<SessionExportQuery>,
+) -> ApiResult<Response> {
+    let place = state.limits.heavy().await?;
+    let (asked, wanted) = (Arc::clone(&state), session.clone());
+    blocking(move || asked.hub.store().session(&wanted).map_err(problem_of)).await?;
+    let form = ExportForm { events: events.unwrap_or(true), audio };
+    Ok(stream::answer("application/x-ndjson", &format!("{session}.jsonl"), move |pieces| {
+        let _place = place;
+        let end = pieces.clone();
+        let written = loqa_store::export(state.hub.store(), &[session], form, &mut pieces.writer());
+        if let Err(error) = written {
+            end.break_off(error.to_string());
+        }
+    }))
 }
 
 /// Show one turn

@@ -3,6 +3,7 @@
 
 use crate::audit::{AuditRows, page};
 use crate::extract::{ApiJson, ApiPath, ApiQuery, tagged};
+use crate::limits::{LONG, Within};
 use crate::problem::{ApiResult, Problem, blocking};
 use crate::sessions::check_limit;
 use crate::state::AppState;
@@ -507,6 +508,7 @@ async fn calls(
 #[utoipa::path(post, path = "/v1/skills/{name}/dry-run", tag = "skills", params(("name" = String, Path)),
     request_body = DryRunRequest, responses((status = 200, body = DryRunReport)))]
 async fn try_out(
+    _time: Within<LONG>,
     State(state): State<Arc<AppState>>,
     ApiPath(name): ApiPath<String>,
     ApiJson(request): ApiJson<DryRunRequest>,

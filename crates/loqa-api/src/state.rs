@@ -4,6 +4,7 @@ use crate::feed::Feed;
 use crate::guard::{Border, Checks};
 use crate::limits::Limits;
 use crate::login::Logins;
+use crate::models::Measured;
 use crate::packages::Packages;
 use crate::token::Token;
 use loqa_hub::Hub;
@@ -53,6 +54,8 @@ pub struct AppState {
     pub feed: Feed,
     /// Uploaded packages whose permission sheets wait for an answer.
     pub(crate) packages: Packages,
+    /// What was measured of this machine.
+    pub(crate) measured: Measured,
     /// Turns true when the server ends: sockets close then.
     pub stopping: watch::Receiver<bool>,
     pub(crate) started: Instant,

@@ -314,7 +314,11 @@ impl Conversation {
                 Some(_) | None => true,
             },
             Live::Dropped { count } if self.turn.is_some() => self.say(&TalkMessage::Dropped { count }).await,
-            Live::Dropped { .. } | Live::PromptShown { .. } | Live::PromptOver { .. } | Live::Notice { .. } => true,
+            Live::Dropped { .. }
+            | Live::PromptShown { .. }
+            | Live::PromptOver { .. }
+            | Live::Notice { .. }
+            | Live::ModelPull { .. } => true,
         }
     }
 

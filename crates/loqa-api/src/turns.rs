@@ -1,6 +1,7 @@
 //! Typed turns: text in, the whole report out. Spoken ones go through [`crate::talk`].
 
 use crate::extract::ApiJson;
+use crate::limits::{LONG, Within};
 use crate::problem::{ApiResult, Problem};
 use crate::state::AppState;
 use axum::Json;
@@ -67,6 +68,7 @@ pub(crate) fn check_text(text: &str) -> ApiResult<()> {
 #[utoipa::path(post, path = "/v1/turns", tag = "turns", request_body = TurnRequest,
     responses((status = 200, body = TurnReport)))]
 async fn run_turn(
+    _time: Within<LONG>,
     State(state): State<Arc<AppState>>,
     ApiJson(request): ApiJson<TurnRequest>,
 ) -> ApiResult<Json<TurnReport>> {

@@ -5,8 +5,11 @@ mod assemble;
 mod background;
 mod begin;
 mod clients;
+mod erase;
+mod fetching;
 mod keys;
 mod programs;
+mod rehearse;
 mod settings;
 mod swap;
 
@@ -14,10 +17,10 @@ use crate::audit;
 use crate::config::Config;
 use crate::consent::{self, Prompts};
 use crate::effects::HubEffects;
-use crate::models::Catalog;
 use crate::native::{NativeSkills, home};
 use crate::paths::{ApiAddress, DataLock, HubFile, Paths};
 use crate::privacy::{self, Privacy};
+use crate::pulls::Pulls;
 use crate::recorder::Recorder;
 use crate::registry::Registry;
 use crate::session::driver::{TurnContext, TurnInput, TurnOrder};
@@ -62,7 +65,12 @@ struct Inner {
     engines: std::sync::Mutex<Vec<Supervised>>,
     /// Held while a model is put to use.
     swapping: Mutex<()>,
-    /// Engines that end their work because others took their places.
+    /// Models that are being fetched.
+    pulls: Pulls,
+    /// Held while a session is run again.
+    replaying: Arc<Mutex<()>>,
+    /// Engines that end their work because others took their places, and replays. All of
+    /// them end soon once `stopping` says so.
     leaving: std::sync::Mutex<Vec<tokio::task::JoinHandle<()>>>,
     stopping: watch::Sender<bool>,
     /// The hub's, which it ends.
@@ -151,7 +159,7 @@ impl Hub {
             let (data, config) = (paths.data.clone(), config.clone());
             tokio::task::spawn_blocking(move || audit::open(&data, &config)).await.context("open the audit")??
         };
-        let catalog = Catalog::load(&paths.models)?.with_downloads(&paths.data);
+        let catalog = paths.catalog()?;
         let engine_specs = {
             let (config, paths) = (config.clone(), paths.clone());
             // Digests of model files are read from the disk: not on an async thread.
@@ -239,6 +247,8 @@ impl Hub {
             timers_changed: Arc::default(),
             engines: std::sync::Mutex::new(engines),
             swapping: Mutex::default(),
+            pulls: Pulls::new(Arc::clone(&audit) as _),
+            replaying: Arc::default(),
             leaving: std::sync::Mutex::default(),
             stopping: watch::channel(false).0,
             server: Arc::downgrade(&server),
@@ -253,7 +263,6 @@ impl Hub {
             saved: std::sync::Mutex::new(config.clone()),
             paths: paths.clone(),
         });
-        let told = inner.context.recorder.clone();
         let tasks = vec![
             tokio::spawn(background::run_timers(inner.clone())),
             tokio::spawn(background::run_publications(inner.clone(), effects.published())),
@@ -261,7 +270,6 @@ impl Hub {
             tokio::spawn(background::announce(inner.clone(), announced)),
             tokio::spawn(clients::serve(inner.clone(), bus.clone())),
             tokio::spawn(answering),
-            tokio::spawn(privacy::serve(privacy, audit.clone(), told, bus.clone())),
             tokio::spawn(privacy::prune(store.clone(), privacy::retention(config))),
             tokio::spawn(privacy::note_nodes(store, registry)),
             tokio::spawn(skills::serve(shelf, bus.clone())),
@@ -472,6 +480,7 @@ impl Hub {
         }
         self.inner.context.recorder.flush().await;
         self.inner.stopping.send_replace(true);
+        self.inner.pulls.close().await;
         let leaving = std::mem::take(&mut *self.inner.leaving.lock().unwrap_or_else(PoisonError::into_inner));
         for task in leaving {
             let _ended = task.await;

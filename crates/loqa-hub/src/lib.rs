@@ -17,6 +17,7 @@ pub mod native;
 pub mod outbound;
 pub mod paths;
 pub mod privacy;
+pub mod pulls;
 pub mod recorder;
 pub mod registry;
 pub mod replay;

@@ -4,6 +4,7 @@
 use crate::config::Config;
 use anyhow::{Context as _, bail};
 use etcetera::BaseStrategy as _;
+use loqa_models::Catalog;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -20,6 +21,9 @@ pub struct Paths {
     pub data: PathBuf,
     /// `catalog.toml` and the model files.
     pub models: PathBuf,
+    /// Data folder in whose `models` downloads lie. A hub with a data folder of its own for
+    /// a moment (a replay, a demo) uses what was fetched for the user's.
+    pub downloads: PathBuf,
     /// Skill folders to load.
     pub skills: Vec<PathBuf>,
     /// Engine programs.
@@ -42,7 +46,7 @@ impl Paths {
         let tree = source_tree();
         let tools =
             std::env::var_os("LOQA_TOOLS").map(PathBuf::from).or_else(|| tree.as_ref().map(|tree| tree.join(".tools")));
-        let installed = [beside.join("resources"), PathBuf::from("/usr/lib/Loqa")];
+        let installed = installed(&beside);
         let first_of = |candidates: Vec<PathBuf>| {
             candidates.iter().find(|path| path.exists()).or(candidates.first()).cloned().unwrap_or_default()
         };
@@ -84,22 +88,20 @@ impl Paths {
             } else {
                 "libonnxruntime.so.1"
             };
-            let mut candidates = vec![
-                beside.join(library),
-                beside.join("../Frameworks").join(library),
-                PathBuf::from("/usr/lib/Loqa").join(library),
-            ];
+            let mut candidates = vec![beside.join(library), beside.join("../Frameworks").join(library)];
+            candidates.extend(installed.iter().map(|folder| folder.join(library)));
             candidates.extend(tools.iter().map(|tools| tools.join("onnxruntime").join(library)));
             first_of(candidates)
         });
-        Ok(Self { data, models, skills, programs, nats_server, onnxruntime })
+        let downloads = data.clone();
+        Ok(Self { data, models, downloads, skills, programs, nats_server, onnxruntime })
     }
 
     /// Folder of the smart-home skill's manifest: beside this program, or in the source tree.
     #[must_use]
     pub fn home_skill(&self) -> PathBuf {
-        let installed = [self.programs.join("resources"), PathBuf::from("/usr/lib/Loqa")];
-        let mut candidates: Vec<PathBuf> = installed.iter().map(|folder| folder.join("skills/smart-home")).collect();
+        let mut candidates: Vec<PathBuf> =
+            installed(&self.programs).iter().map(|folder| folder.join("skills/smart-home")).collect();
         candidates.extend(source_tree().map(|tree| tree.join("skills/smart-home")));
         candidates.iter().find(|path| path.exists()).or(candidates.first()).cloned().unwrap_or_default()
     }
@@ -107,10 +109,17 @@ impl Paths {
     /// Folder of the window's files: beside this program, or as the source tree builds them.
     #[must_use]
     pub fn window(&self) -> PathBuf {
-        let installed = [self.programs.join("resources"), PathBuf::from("/usr/lib/Loqa")];
-        let mut candidates: Vec<PathBuf> = installed.iter().map(|folder| folder.join("ui")).collect();
+        let mut candidates: Vec<PathBuf> = installed(&self.programs).iter().map(|folder| folder.join("ui")).collect();
         candidates.extend(source_tree().map(|tree| tree.join("ui").join("dist")));
         candidates.iter().find(|path| path.exists()).or(candidates.last()).cloned().unwrap_or_default()
+    }
+
+    /// The catalog of models, with what was fetched of it.
+    ///
+    /// # Errors
+    /// It is missing or wrong.
+    pub fn catalog(&self) -> anyhow::Result<Catalog> {
+        Ok(Catalog::load(&self.models)?.with_downloads(&self.downloads))
     }
 
     /// An engine program by name.
@@ -151,6 +160,13 @@ impl Paths {
 #[must_use]
 pub fn default_config_file() -> Option<PathBuf> {
     Some(etcetera::choose_base_strategy().ok()?.config_dir().join("loqa").join("loqa.toml"))
+}
+
+/// Where an installed Loqa keeps what is no program, seen from the folder of its programs:
+/// Windows, Linux (a package, an AppImage or an unpacked archive), macOS.
+fn installed(programs: &Path) -> [PathBuf; 3] {
+    let above = programs.parent().unwrap_or(programs);
+    [programs.join("resources"), above.join("lib/Loqa"), above.join("Resources")]
 }
 
 fn exe(name: &str) -> String {
@@ -304,5 +320,29 @@ mod tests {
         drop(lock);
         assert!(running_hub(data.path()).is_none(), "nobody holds it any more");
         DataLock::take(data.path()).unwrap();
+    }
+
+    #[test]
+    fn an_installed_loqa_finds_its_files_wherever_it_was_unpacked() {
+        let root = tempfile::tempdir().unwrap();
+        for (programs, files) in
+            [("usr/bin", "usr/lib/Loqa"), ("C/Loqa", "C/Loqa/resources"), ("M/MacOS", "M/Resources")]
+        {
+            let [programs, files] = [programs, files].map(|folder| root.path().join(folder));
+            for folder in [&programs, &files.join("ui"), &files.join("skills/smart-home")] {
+                std::fs::create_dir_all(folder).unwrap();
+            }
+            let nowhere = PathBuf::new();
+            let paths = Paths {
+                data: nowhere.clone(),
+                models: nowhere.clone(),
+                skills: Vec::new(),
+                programs,
+                nats_server: nowhere.clone(),
+                onnxruntime: nowhere,
+            };
+            assert_eq!(paths.window(), files.join("ui"));
+            assert_eq!(paths.home_skill(), files.join("skills/smart-home"));
+        }
     }
 }

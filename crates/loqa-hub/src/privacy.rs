@@ -4,17 +4,15 @@
 //! Deliberately absent: the keeping itself, which is the store's.
 
 use crate::config::Config;
-use crate::recorder::{Recorder, wall_ms};
+use crate::recorder::wall_ms;
 use crate::registry::Registry;
 use anyhow::Context as _;
 use loqa_audit::{Actor, ActorKind, Audit, Context, Effect, Entry, Erase, Journal as _, Kind};
-use loqa_bus::Bus;
 use loqa_protocol::client::{StoreReply, StoreRequest};
-use loqa_protocol::{ErrorCode, Failure, Hop, PrivacyScope, SessionId, subject};
+use loqa_protocol::{ErrorCode, Failure, Hop, PrivacyScope, SessionId};
 use loqa_store::{Erased, NodeRow, Retention, Store, StoreError, StoreOptions};
 use serde_json::{Value, json};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -207,42 +205,6 @@ fn row_of(kind: Kind, erased: &Erased, session: Option<&SessionId>) -> Entry {
         format!("turns:sha256:{} file:sha256:{}", erased.turns_sha256, erased.file_sha256.as_deref().unwrap_or("none"));
     entry.effect = Some(Effect { operation: kind.as_str().into(), target: Some(target), bytes_out: None });
     entry
-}
-
-/// Answers the operator's requests about the store; ends with the bus.
-pub async fn serve(privacy: Arc<Privacy>, audit: Arc<Audit>, recorder: Recorder, bus: Bus) {
-    let mut requests = match bus.subscribe(subject::HUB_STORE, None, 8).await {
-        Ok(requests) => requests,
-        Err(error) => {
-            tracing::error!(%error, "requests about the store cannot be served");
-            return;
-        }
-    };
-    while let Some(message) = requests.next().await {
-        let (privacy, audit, recorder, bus) = (Arc::clone(&privacy), Arc::clone(&audit), recorder.clone(), bus.clone());
-        tokio::spawn(async move {
-            let refused =
-                |code, message: String| StoreReply::Refused { failure: Failure::new(Hop::Hub, code, message) };
-            let reply = match message.json::<StoreRequest>() {
-                Ok(request) => tokio::task::spawn_blocking(move || {
-                    match &request {
-                        StoreRequest::Delete { session } => recorder.measures().forget(Some(session)),
-                        StoreRequest::Wipe => recorder.measures().forget(None),
-                        StoreRequest::Guest { .. } => {}
-                    }
-                    answer(&privacy, &audit, request)
-                })
-                .await
-                .unwrap_or_else(|e| refused(ErrorCode::StorageFault, e.to_string())),
-                Err(e) => refused(ErrorCode::BadRequest, e.to_string()),
-            };
-            if let Some(to) = &message.reply
-                && let Err(error) = bus.respond(to, &reply).await
-            {
-                tracing::debug!(%error, "answer to a client did not leave");
-            }
-        });
-    }
 }
 
 /// Answers one request of the operator. Blocks.

@@ -7,6 +7,10 @@
 //!
 //! Deliberately absent: judging which answer is better.
 
+mod rehearsal;
+
+pub use rehearsal::{ReplayError, Replayed, Report, Through, run};
+
 use crate::Hub;
 use crate::config::{Config, ConfigError};
 use crate::hub::TurnOptions;

@@ -9,6 +9,7 @@
 mod audio;
 mod erase;
 mod error;
+mod export;
 mod fold;
 mod open;
 mod page;
@@ -20,6 +21,7 @@ mod writer;
 
 pub use erase::Retention;
 pub use error::StoreError;
+pub use export::{ExportError, ExportForm, Exported, export};
 pub use open::restore;
 pub use page::{DEFAULT_LIMIT, MAX_LIMIT, Page, Paged};
 pub use read::Reader;

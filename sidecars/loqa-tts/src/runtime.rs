@@ -40,9 +40,7 @@ pub fn locate(setting: Option<&Path>) -> Result<PathBuf, TtsError> {
     if let Some(folder) = &beside {
         candidates.push(folder.join(DYLIB_NAME));
         candidates.push(folder.join("../Frameworks").join(DYLIB_NAME));
-    }
-    if cfg!(target_os = "linux") {
-        candidates.push(Path::new("/usr/lib/Loqa").join(DYLIB_NAME));
+        candidates.push(folder.join("../lib/Loqa").join(DYLIB_NAME));
     }
     match candidates.iter().find(|path| path.is_file()) {
         Some(path) => path

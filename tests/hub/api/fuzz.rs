@@ -11,6 +11,7 @@ fn examples() -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_request_that_fits_the_description_brings_a_server_error_or_breaks_it() {
     let api = Api::start(&QUIET).await;
+    api.without_downloads();
     api.ask("set a tea timer for ten minutes").await;
     let url = api.server.url();
     let token = api.server.token_path().to_string_lossy().into_owned();

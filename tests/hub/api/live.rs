@@ -12,9 +12,9 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-type Socket = WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>;
+pub type Socket = WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>;
 
-async fn connect(api: &Api, path: &str) -> Socket {
+pub async fn connect(api: &Api, path: &str) -> Socket {
     let mut request = format!("ws://{}{path}", api.server.address()).into_client_request().unwrap();
     request.headers_mut().insert("authorization", format!("Bearer {}", api.token).parse().unwrap());
     connect_async(request).await.unwrap().0
@@ -24,7 +24,7 @@ async fn next(socket: &mut Socket) -> Message {
     tokio::time::timeout(PATIENCE, socket.next()).await.expect("a message comes").expect("the socket is open").unwrap()
 }
 
-async fn say(socket: &mut Socket, request: &TalkRequest) {
+pub async fn say(socket: &mut Socket, request: &TalkRequest) {
     socket.send(Message::text(serde_json::to_string(request).unwrap())).await.unwrap();
 }
 

@@ -70,8 +70,10 @@ async fn every_operation_answers() {
     prompts(&mut call).await;
     audit(&mut call).await;
     figures(&mut call).await;
+    fetching(&mut call).await;
     settings(&mut call).await;
     logins(&mut call).await;
+    remembered(&mut call).await;
     let seen = call.seen;
 
     let document = api.get("/openapi.json").await;
@@ -398,6 +400,50 @@ async fn figures(call: &mut Covered<'_>) {
     assert_eq!(used["models"][0]["model"], "reflex", "{used}");
     call.fails(operation, "/v1/models/reflex/use", tier(7), 400, "bad_request").await;
     call.fails(operation, "/v1/models/none/use", tier(1), 404, "not_found").await;
+}
+
+async fn fetching(call: &mut Covered<'_>) {
+    call.api.without_downloads();
+    let pull = "POST /v1/models/{name}/pull";
+    let models = call.api.get("/v1/models").await;
+    let tiny =
+        models["models"].as_array().unwrap().iter().find(|model| model["name"] == "whisper-tiny").unwrap().clone();
+    let agreed = Some(json!({ "licence": tiny["licence"] }));
+    let begun = call.ok(pull, "/v1/models/whisper-tiny/pull", agreed.clone()).await;
+    assert_eq!((&begun["name"], &begun["total"]), (&json!("whisper-tiny"), &tiny["bytes"]), "{begun}");
+    call.fails(pull, "/v1/models/none/pull", agreed.clone(), 404, "not_found").await;
+    call.fails(pull, "/v1/models/reflex/pull", agreed, 409, "conflict").await;
+    let cancel = "DELETE /v1/models/{name}/pull";
+    let over = call.ok(cancel, "/v1/models/whisper-tiny/pull", None).await;
+    assert_ne!(over["state"], "running", "{over}");
+    call.fails(cancel, "/v1/models/reflex/pull", None, 404, "not_found").await;
+    let pulls = call.ok("GET /v1/models/pulls", "/v1/models/pulls", None).await;
+    assert_eq!(pulls["pulls"], json!([over]));
+    let forecast = call.ok("GET /v1/models/{name}/forecast", "/v1/models/whisper-tiny/forecast", None).await;
+    assert_eq!((&forecast["unit"], &forecast["download_bytes"]), (&json!("times_real_time"), &tiny["bytes"]));
+    call.fails("GET /v1/models/{name}/forecast", "/v1/models/none/forecast", None, 404, "not_found").await;
+    let remove = "DELETE /v1/models/{name}";
+    assert_eq!(call.ok(remove, "/v1/models/whisper-tiny", None).await["removed_bytes"], 0);
+    call.fails(remove, "/v1/models/starter-tts", None, 409, "conflict").await;
+    call.fails(remove, "/v1/models/none", None, 404, "not_found").await;
+}
+
+/// Last, because nothing is left afterwards.
+async fn remembered(call: &mut Covered<'_>) {
+    let turn = call.api.ask("set a tea timer for ten minutes").await;
+    let session = turn["session"].as_str().unwrap().to_owned();
+    call.api.hub.recorder().flush().await;
+    let store = call.ok("GET /v1/store", "/v1/store", None).await;
+    assert!(store["counts"]["turns"].as_u64() > Some(0) && store["failing"].is_null(), "{store}");
+    call.ok("GET /v1/sessions/{session}/export", &format!("/v1/sessions/{session}/export"), None).await;
+    let replay = "POST /v1/sessions/{session}/replay";
+    let report = call.ok(replay, &format!("/v1/sessions/{session}/replay"), Some(json!({}))).await;
+    assert_eq!((&report["turns"], &report["different"]), (&json!(1), &json!(0)), "{report}");
+    call.fails(replay, "/v1/sessions/s-none/replay", Some(json!({})), 404, "not_found").await;
+    let wipe = "POST /v1/privacy/wipe";
+    call.fails(wipe, "/v1/privacy/wipe", Some(json!({ "confirm": "yes" })), 400, "bad_request").await;
+    let erased = call.ok(wipe, "/v1/privacy/wipe", Some(json!({ "confirm": "wipe" }))).await;
+    assert_eq!(erased["after"]["turns"], 0, "{erased}");
 }
 
 async fn settings(call: &mut Covered<'_>) {

@@ -37,8 +37,9 @@ export interface Transport {
   open(path: string): Socket;
 }
 
-/** What went wrong: a code of the hub, or that it did not answer, or not in our language. */
-export type FaultCode = ErrorCode | "offline" | "unreadable";
+/** What went wrong: a code of the hub, or that it did not answer, or not in our language; or
+    why the desktop app does not listen. */
+export type FaultCode = ErrorCode | "offline" | "unreadable" | "muted" | "microphone_missing" | "microphone_failed";
 
 /** An answer that is none. */
 export class ApiError extends Error {

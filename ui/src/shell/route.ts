@@ -14,7 +14,11 @@ export const SCREENS = [
   "about",
 ] as const;
 
-export type Screen = (typeof SCREENS)[number];
+/** Those of the navigation. */
+export type NavScreen = (typeof SCREENS)[number];
+
+/** The first run has an address, too, but no place in the navigation. */
+export type Screen = NavScreen | "welcome";
 
 /** A screen, what is open on it, and how it is filtered. */
 export interface Route {
@@ -28,7 +32,7 @@ export interface Route {
 export function parseRoute(hash: string): Route {
   const [path = "", search = ""] = hash.replace(/^#\/?/, "").split("?", 2);
   const [name = "", ...rest] = path.split("/");
-  const screen = SCREENS.find((known) => known === name) ?? "talk";
+  const screen = name === "welcome" ? name : (SCREENS.find((known) => known === name) ?? "talk");
   return { screen, item: decode(rest.join("/")), query: Object.fromEntries(new URLSearchParams(search)) };
 }
 

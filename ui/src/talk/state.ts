@@ -1,7 +1,7 @@
 // What the Talk screen shows, as a pure function of what happened. Deliberately absent:
 // the microphone, the speaker, the socket and the clock.
 
-import type { FaultCode, TalkMessage, TurnEvent, TurnReport } from "../backend";
+import type { FaultCode, TalkMessage, TalkSnapshot, TurnEvent, TurnReport } from "../backend";
 
 /** What Loqa does at the moment; each has a shape and a word of its own. */
 export type Phase = "offline" | "muted" | "idle" | "listening" | "thinking" | "speaking";
@@ -75,6 +75,21 @@ export function phase(state: TalkState): Phase {
   if (state.isSpeaking) return "speaking";
   if (state.isRunning) return "thinking";
   return state.isMuted ? "muted" : "idle";
+}
+
+/** What the shell says of itself, for a window that opens in the middle of things. */
+export function fromSnapshot(state: TalkState, snapshot: TalkSnapshot): TalkState {
+  const { phase: now } = snapshot;
+  return {
+    ...state,
+    isOnline: now !== "offline",
+    isMuted: snapshot.isMuted,
+    isHeld: now === "listening",
+    isRunning: now === "listening" || now === "thinking" || now === "speaking",
+    isSpeaking: now === "speaking",
+    session: snapshot.session,
+    fault: now === "offline" || state.fault !== "offline" ? state.fault : null,
+  };
 }
 
 export function step(state: TalkState, action: TalkAction): TalkState {

@@ -349,6 +349,8 @@ const model = (name: string, title: string, kind: api.EngineKind, more: Partial<
   bytes: 13_118_306,
   state: "installed",
   tier: 1,
+  can_pull: more.state === "absent" || more.state === "incomplete",
+  missing_bytes: more.state === "absent" ? (more.bytes ?? 0) : 0,
   ...more,
 });
 
@@ -373,6 +375,15 @@ export const models: api.Model[] = [
     ram_mb: 3_800,
     licence: "Apache-2.0",
     licence_note: "Names the licence when it is passed on.",
+  }),
+  model("gemma-1b", "Gemma 1B", "llm", {
+    bundled: false,
+    tier: null,
+    bytes: 806_000_000,
+    ram_mb: 1_300,
+    licence: "Gemma Terms",
+    licence_note: "Has rules for its use.",
+    source: "https://huggingface.co/google/gemma",
   }),
   model("starter-tts", "Starter voice", "tts"),
 ];
@@ -461,4 +472,76 @@ export const sheet: api.PackageSheet = {
   differences: [],
   refusal: null,
   consent: "ef".repeat(32),
+};
+
+export const forecast = (name: string): api.Forecast => ({
+  name,
+  unit: name.startsWith("whisper") ? "times_real_time" : "tokens_per_second",
+  speed: 12.4,
+  at_least: 4.1,
+  at_most: 37.2,
+  prompt_tokens_per_second: 61,
+  ram_mb: 3_800,
+  ram_free_mb: 9_200,
+  fit: name.startsWith("whisper") ? "fits" : "tight",
+  download_bytes: 2_600_000_000,
+  machine: {
+    hardware: "x86_64-8c-avx2",
+    cores: 8,
+    bytes_per_second: 21e9,
+    operations_per_second: 310e9,
+    ram_mb: 16_000,
+    ram_free_mb: 9_200,
+  },
+});
+
+export const pull = (state: string): api.ModelPull => ({
+  name: "qwen-4b",
+  state: state === "failed" || state === "cancelled" ? state : "running",
+  bytes: 1_130_000_000,
+  total: 2_600_000_000,
+  problem:
+    state === "failed"
+      ? { type: "", title: "", status: 507, detail: "no space left on the device", code: "storage_fault" }
+      : null,
+});
+
+const same = <T>(value: T) => ({ before: value, after: value, same: true });
+
+export function replayOf(session: string): api.ReplayReport {
+  const turns = turnsOf(session).map((row, n): api.ReplayedTurn => ({
+    turn: row.turn,
+    spoken: row.source !== "text",
+    transcript:
+      n === 1 ? { before: row.transcript, after: "Set a time for five minutes.", same: false } : same(row.transcript),
+    tool:
+      n === 1
+        ? { before: { name: "timer.start", arguments: { minutes: 5 } }, after: null, same: false }
+        : same({ name: "timer.start", arguments: { minutes: 5 } }),
+    reply: n === 1 ? { before: row.reply, after: "I do not know the time.", same: false } : same(row.reply),
+    latency_ms: n === 2 ? same(null) : { before: 124, after: n === 1 ? 181 : 97, same: true },
+    failure: same(null),
+    took_ms: 412 + 30 * n,
+  }));
+  return { turns: turns.length, different: turns.length > 1 ? 1 : 0, sessions: [{ name: session, session, turns }] };
+}
+
+const counts = (sessions: number): api.Counts => ({
+  sessions,
+  turns: sessions * 3,
+  events: sessions * 31,
+  transcripts: sessions * 3,
+  recordings: 0,
+  latency: sessions * 2,
+  nodes: 3,
+  settings: 0,
+  bytes: 40_000 + sessions * 9_000,
+});
+
+export const wiped: api.Erased = {
+  before: counts(240),
+  after: counts(0),
+  turns_sha256: "5e".repeat(32),
+  file_sha256: "a7".repeat(32),
+  files: ["loqa.db.2026-11-21.bak", "recordings.key"],
 };

@@ -3,9 +3,10 @@
 // above the transport is the product's own code. It decides nothing and checks little:
 // what the hub decides is tested against the hub.
 
-import type { Live, Problem, TalkMessage } from "../../src/backend";
+import type { Live, ModelPull, Problem, TalkMessage } from "../../src/backend";
 import type { Received, Sent, Socket, Transport } from "../../src/backend/client";
 import * as data from "./data";
+import { script } from "./talk";
 
 export const STATES = ["full", "empty", "error", "slow", "offline", "login"] as const;
 export type State = (typeof STATES)[number];
@@ -15,6 +16,12 @@ export interface FakeOptions {
   hasPrompt?: boolean;
   /** What stands on the Talk screen: `listening`, `thinking`, `speaking`, `done`, `failed`. */
   talk?: string;
+  /** What happens to the larger model: `running`, `failed`, `cancelled`. */
+  pull?: string;
+  /** A second question waits behind the first. */
+  hasMorePrompts?: boolean;
+  /** What lasts does not end, what is refused is refused: `replay-slow`, `busy`. */
+  trouble?: string;
 }
 
 /** Requests that were sent, for tests. */
@@ -23,14 +30,21 @@ export interface FakeHub extends Transport {
   emit(live: Live): void;
 }
 
+const CONFLICT = Symbol("refused: something else is under way");
+const NEVER = Symbol("takes longer than any test");
+
 type Handler = (match: RegExpMatchArray, sent: Sent, url: URL) => unknown;
 
-export function fakeHub({ state, hasPrompt = false, talk = "" }: FakeOptions): FakeHub {
+export function fakeHub(options: FakeOptions): FakeHub {
+  const { state, hasPrompt = false, talk = "", pull = "", hasMorePrompts = false, trouble = "" } = options;
   const sent: Sent[] = [];
   const followers = new Set<FakeSocket>();
   let grants = [...data.grants];
   let sessions = [...data.sessions];
-  let prompts = hasPrompt ? [data.prompt] : [];
+  let prompts = hasPrompt
+    ? [data.prompt, ...(hasMorePrompts ? [{ ...data.prompt, id: "p-2", title: "Lights" }] : [])]
+    : [];
+  let pulls: ModelPull[] = pull ? [data.pull(pull)] : [];
   let tick = 0;
   let isGuest = false;
   const isEmpty = state === "empty";
@@ -71,6 +85,20 @@ export function fakeHub({ state, hasPrompt = false, talk = "" }: FakeOptions): F
     ["GET /v1/privacy", () => ({ guest: isGuest, scope: "persistent" })],
     ["PUT /v1/privacy", (_, request) => ({ guest: (isGuest = body(request)["guest"] === true), scope: "ephemeral" })],
     ["GET /v1/prompts", () => ({ prompts })],
+    ["POST /v1/privacy/wipe", () => (trouble === "busy" ? CONFLICT : data.wiped)],
+    [
+      "POST /v1/sessions/(.+)/replay",
+      ([, id = ""]) => {
+        if (trouble === "busy") return CONFLICT;
+        return trouble === "replay-slow" ? NEVER : data.replayOf(id);
+      },
+    ],
+    ["GET /v1/models/pulls", () => ({ pulls })],
+    ["POST /v1/models/(.+)/pull", ([, name = ""]) => (pulls = [{ ...data.pull("running"), name }])[0]],
+    ["DELETE /v1/models/(.+)/pull", () => (pulls = pulls.map((one): ModelPull => ({ ...one, state: "cancelled" })))[0]],
+    ["GET /v1/models/(.+)/forecast", ([, name = ""]) => data.forecast(name)],
+    ["POST /v1/models/(.+)/use", () => (trouble === "busy" ? CONFLICT : { models: [] })],
+    ["DELETE /v1/models/(.+)", ([, name]) => (trouble === "busy" ? CONFLICT : { name, removed_bytes: 1 })],
     ["POST /v1/prompts/(.+)/answer", ([, id]) => void (prompts = prompts.filter((prompt) => prompt.id !== id))],
     ["GET /v1/audit", (_, __, url) => page(none(data.auditRows), url, "rows")],
     ["GET /v1/audit/rows/(.+)", ([, seq]) => shown(Number(seq))],
@@ -105,6 +133,8 @@ export function fakeHub({ state, hasPrompt = false, talk = "" }: FakeOptions): F
         if (!match) continue;
         const answer = handler(match.map((part) => decodeURIComponent(part ?? "")) as RegExpMatchArray, request, url);
         if (answer === null) return problem(404, "not_found");
+        if (answer === CONFLICT) return problem(409, "conflict");
+        if (answer === NEVER) return new Promise(() => undefined);
         return answer === undefined ? received(204, "") : received(200, JSON.stringify(answer));
       }
       return problem(404, "not_found");
@@ -223,46 +253,4 @@ function dryRun() {
     outcome: { say: "It will be sunny.", data: null },
     failure: null,
   };
-}
-
-/** Messages that lead to a picture of talking. */
-function script(name: string): TalkMessage[] {
-  if (name === "") return [];
-  const ids = { session: "s-0", turn: "t-0-0" };
-  const event = (event: Extract<TalkMessage, { type: "event" }>["event"]["event"]): TalkMessage => ({
-    type: "event",
-    event: { ...ids, seq: 0, at_us: 0, event },
-  });
-  const report = (failure: boolean): TalkMessage => ({
-    type: "report",
-    report: {
-      ...ids,
-      turn: failure ? "t-0-2" : "t-0-0",
-      transcript: failure ? "" : "Set a timer for five minutes.",
-      class: "intent",
-      tool: null,
-      reply: failure ? "" : "Timer set for 5 minutes.",
-      latency_ms: failure ? null : (data.latencyTurns[0]?.latency_ms ?? null),
-      failure: failure ? { hop: "stt", code: "no_speech", message: "" } : null,
-    },
-  });
-  const done: TalkMessage[] = [{ type: "started", ...ids }, report(false)];
-  const live: TalkMessage[] = [...done, { type: "started", ...ids, turn: "t-0-1" }];
-  const on = (text: string, type: "transcript_partial" | "transcript_final"): TalkMessage => {
-    const message = event(type === "transcript_final" ? { type, text, confidence: 1 } : { type, text });
-    if (message.type === "event") message.event.turn = "t-0-1";
-    return message;
-  };
-  switch (name) {
-    case "done":
-      return done;
-    case "failed":
-      return [...done, { type: "started", ...ids, turn: "t-0-2" }, report(true)];
-    case "thinking":
-      return [...live, on("How long do eggs take until they are hard?", "transcript_final")];
-    case "speaking":
-      return [...live, on("How long do eggs take?", "transcript_final"), { type: "audio", sample_rate: 24_000 }];
-    default:
-      return [...live, on("How long do eggs", "transcript_partial")];
-  }
 }

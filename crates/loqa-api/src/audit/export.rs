@@ -1,29 +1,18 @@
-//! The record as a stream: rows leave as they are read, and only as fast as they are taken.
+//! The record as a stream, with the filters of the list.
 
 use super::{AuditQuery, problem_of, reader};
 use crate::extract::ApiQuery;
 use crate::problem::{ApiResult, Problem};
 use crate::state::AppState;
-use axum::body::Body;
+use crate::stream::{self, Pieces};
 use axum::extract::State;
-use axum::http::header;
-use axum::response::{IntoResponse as _, Response};
-use bytes::Bytes;
+use axum::response::Response;
 use loqa_audit::{Filter, Format};
 use loqa_protocol::client::AuditRequest;
 use serde::{Deserialize, Serialize};
-use std::io::{BufWriter, Error, ErrorKind, Write};
+use std::io::Write;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
 use utoipa::{IntoParams, ToSchema};
-
-/// Bytes of one piece. Chosen.
-const PIECE: usize = 64 * 1024;
-/// Pieces that may wait for a client. Chosen.
-const PIECES: usize = 4;
-/// Longest wait for a client that takes nothing. Chosen.
-const TAKE_TIME: Duration = Duration::from_secs(30);
 
 /// Form of the export.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
@@ -41,12 +30,20 @@ pub struct ExportQuery {
     pub actor: Option<String>,
     /// What the row is about.
     pub kind: Option<String>,
+    /// Name of the permission, for example `http:call`.
+    pub permission: Option<String>,
+    /// `allow` or `deny`.
+    #[param(pattern = "^(allow|deny)$")]
+    pub decision: Option<String>,
     /// The session.
     pub session: Option<String>,
     /// Not older, in milliseconds since the Unix epoch.
     pub since_ms: Option<i64>,
     /// Older, in milliseconds since the Unix epoch.
     pub until_ms: Option<i64>,
+    /// Stands somewhere in the row or in its contents, in any case.
+    #[param(max_length = 200)]
+    pub text: Option<String>,
 }
 
 /// Form of an export.
@@ -69,27 +66,23 @@ pub(super) async fn export(
     State(state): State<Arc<AppState>>,
     ApiQuery(query): ApiQuery<ExportQuery>,
 ) -> ApiResult<Response> {
-    let ExportQuery { format, contents, actor, kind, session, since_ms, until_ms } = query;
+    let ExportQuery { format, contents, actor, kind, permission, decision, session, since_ms, until_ms, text } = query;
     let format = format.unwrap_or_default();
     if contents && format == ExportFormat::Csv {
         return Err(Problem::bad_request("`contents` goes with `format=jsonl` only"));
     }
-    let query = AuditQuery { actor, kind, session, since_ms, until_ms, ..AuditQuery::default() };
+    let query =
+        AuditQuery { actor, kind, permission, decision, session, since_ms, until_ms, text, ..AuditQuery::default() };
     let filter = query.filter()?;
     let place = state.limits.heavy().await?;
-    let (pieces, waiting) = mpsc::channel(PIECES);
-    tokio::task::spawn_blocking(move || {
-        let _place = place;
-        write(&state, &filter, format, contents, pieces);
-    });
     let media_type = match format {
         ExportFormat::Jsonl => "application/x-ndjson",
         ExportFormat::Csv => "text/csv; charset=utf-8",
     };
-    let stream = futures_util::stream::unfold(waiting, async |mut waiting| Some((waiting.recv().await?, waiting)));
-    let name = "attachment; filename=\"loqa-audit\"";
-    let fields = [(header::CONTENT_TYPE, media_type), (header::CONTENT_DISPOSITION, name)];
-    Ok((fields, Body::from_stream(stream)).into_response())
+    Ok(stream::answer(media_type, "loqa-audit", move |pieces| {
+        let _place = place;
+        write(&state, &filter, format, contents, pieces);
+    }))
 }
 
 fn write(state: &AppState, filter: &Filter, format: ExportFormat, contents: bool, pieces: Pieces) {
@@ -98,7 +91,7 @@ fn write(state: &AppState, filter: &Filter, format: ExportFormat, contents: bool
         ExportFormat::Csv => (Format::Csv, "csv"),
     };
     let end = pieces.clone();
-    let mut counted = Counted { to: BufWriter::with_capacity(PIECE, PieceWriter(pieces)), lines: 0 };
+    let mut counted = Counted { to: pieces.writer(), lines: 0 };
     let exported =
         reader(state).and_then(|reader| reader.export(filter, form, contents, &mut counted).map_err(problem_of));
     let header = u64::from(form == Format::Csv);
@@ -108,34 +101,7 @@ fn write(state: &AppState, filter: &Filter, format: ExportFormat, contents: bool
     loqa_hub::audit::answer(state.hub.audit(), request);
     if let Err(problem) = exported {
         // The client sees that the answer broke off, not that it was short.
-        let _gone = end.blocking_send(Err(Error::other(problem.detail)));
-    }
-}
-
-type Pieces = mpsc::Sender<Result<Bytes, Error>>;
-
-/// Hands pieces over to the connection; waits for a slow client, but not for ever.
-struct PieceWriter(Pieces);
-
-impl Write for PieceWriter {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let end = Instant::now() + TAKE_TIME;
-        let mut piece = Ok(Bytes::copy_from_slice(bytes));
-        loop {
-            match self.0.try_send(piece) {
-                Ok(()) => return Ok(bytes.len()),
-                Err(mpsc::error::TrySendError::Closed(_)) => return Err(ErrorKind::BrokenPipe.into()),
-                Err(mpsc::error::TrySendError::Full(_)) if Instant::now() > end => {
-                    return Err(ErrorKind::TimedOut.into());
-                }
-                Err(mpsc::error::TrySendError::Full(again)) => piece = again,
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
+        end.break_off(problem.detail);
     }
 }
 

@@ -115,6 +115,7 @@ impl Demo {
 pub fn scratch(session: &mut Session) -> anyhow::Result<tempfile::TempDir> {
     let folder = tempfile::Builder::new().prefix("loqa-").tempdir().context("make a folder for this run")?;
     session.paths.data = folder.path().to_owned();
+    session.paths.downloads = folder.path().to_owned();
     session.config.set("privacy.keep", "none")?;
     Ok(folder)
 }

@@ -2,7 +2,6 @@
 //! Makes the data folder where there is none; changes nothing else.
 
 use crate::{Session, sound};
-use loqa_hub::models::Catalog;
 use loqa_hub::paths::running_hub;
 use loqa_protocol::engine::EngineKind;
 use std::path::Path;
@@ -174,8 +173,8 @@ fn library(path: &Path) -> Finding {
 
 fn models(session: &Session) -> Vec<Finding> {
     let config = &session.config;
-    let catalog = match Catalog::load(&session.paths.models) {
-        Ok(catalog) => catalog.with_downloads(&session.paths.data),
+    let catalog = match session.paths.catalog() {
+        Ok(catalog) => catalog,
         Err(e) => return vec![finding("models", Err(e))],
     };
     let mut wanted = Vec::new();

@@ -6,7 +6,7 @@ mod pull;
 use crate::{BadArguments, Session};
 use anyhow::Context as _;
 use clap::Subcommand;
-use loqa_hub::models::{Catalog, Model, Presence};
+use loqa_hub::models::{self, Catalog, Model, Presence};
 use loqa_models::forecast::{Fit, Unit};
 use loqa_models::{Forecast, Machine};
 use loqa_protocol::engine::EngineKind;
@@ -52,27 +52,27 @@ pub enum Action {
 
 /// Runs the command.
 pub async fn run(session: &Session, action: Action) -> anyhow::Result<ExitCode> {
-    let catalog = Catalog::load(&session.paths.models)?.with_downloads(&session.paths.data);
+    let catalog = session.paths.catalog()?;
     match action {
         Action::List => list(session, &catalog).await,
         Action::Verify { names } => verify(session, &catalog, &names),
         Action::Pull(pull) => pull.run(session, &catalog).await,
-        Action::Remove { name } => remove(session, &catalog, &name),
+        Action::Remove { name } => remove(session, &catalog, &name).await,
         Action::Forecast { names } => forecast(session, &catalog, &names).await,
         Action::Use { hop, name } => use_model(session, &hop, name).await,
     }
 }
 
+/// What a running hub uses. Without one, or with one that does not answer, the catalog is
+/// all there is to say.
+async fn used_by_hub(session: &Session) -> Option<Vec<ModelInUse>> {
+    let bus = super::nodes::connect(session).await.ok().flatten()?;
+    let asked = bus.request::<_, ModelsReply>(subject::HUB_MODELS, &ModelsRequest::List, Duration::from_secs(5));
+    if let ModelsReply::InUse { models } = asked.await.ok()? { Some(models) } else { None }
+}
+
 async fn list(session: &Session, catalog: &Catalog) -> anyhow::Result<ExitCode> {
-    // Without a hub, or with one that does not answer, the catalog is all there is to say.
-    let in_use = match super::nodes::connect(session).await {
-        Ok(Some(bus)) => bus
-            .request::<_, ModelsReply>(subject::HUB_MODELS, &ModelsRequest::List, Duration::from_secs(5))
-            .await
-            .ok()
-            .and_then(|reply| if let ModelsReply::InUse { models } = reply { Some(models) } else { None }),
-        Ok(None) | Err(_) => None,
-    };
+    let in_use = used_by_hub(session).await;
     let tier = |model: &Model| in_use.iter().flatten().find(|row| row.model == model.name).map(|row| row.tier);
     if session.json {
         let rows: Vec<_> = catalog
@@ -143,14 +143,9 @@ fn verify(session: &Session, catalog: &Catalog, names: &[String]) -> anyhow::Res
     Ok(if faults == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-fn remove(session: &Session, catalog: &Catalog, name: &str) -> anyhow::Result<ExitCode> {
-    let config = &session.config;
-    let configured = [config.text("stt.model"), config.text("tts.model")].contains(&name)
-        || config.list("llm.models").iter().any(|model| model == name);
-    if configured {
-        anyhow::bail!("model `{name}` is configured: take it out of `stt.model`, `llm.models` or `tts.model` first");
-    }
-    let removed = loqa_models::pull::remove(catalog, name)?;
+async fn remove(session: &Session, catalog: &Catalog, name: &str) -> anyhow::Result<ExitCode> {
+    let in_use = used_by_hub(session).await.unwrap_or_default();
+    let removed = models::remove(catalog, &session.config, &in_use, name)?;
     if session.json {
         println!("{}", serde_json::json!({ "name": name, "removed_bytes": removed }));
     } else if removed == 0 {

@@ -1,16 +1,12 @@
 //! `loqa replay`: runs kept sessions again, through other models or skills, on a hub of
 //! its own that acts on nothing and keeps nothing.
 
-use super::demo::{START_PATIENCE, scratch};
 use super::store::reader;
 use crate::{BadArguments, Session};
 use anyhow::{Context as _, bail};
 use clap::Args;
-use loqa_hub::Hub;
-use loqa_hub::models::Catalog;
-use loqa_hub::replay::{self, Difference, Recorded};
+use loqa_hub::replay::{self, Difference, Recorded, ReplayError, Replayed, Through};
 use loqa_protocol::SessionId;
-use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -42,86 +38,37 @@ pub struct Replay {
 
 impl Replay {
     /// Runs the command.
-    pub async fn run(self, mut session: Session) -> anyhow::Result<ExitCode> {
+    pub async fn run(self, session: Session) -> anyhow::Result<ExitCode> {
         let recorded = match (&self.session, &self.suite) {
             (Some(of), _) => vec![(of.to_string(), replay::from_store(&reader(&session)?, of)?)],
             (None, Some(folder)) => suite(folder)?,
             (None, None) => bail!(BadArguments("give a session or --suite DIR".to_owned())),
         };
-        self.configure(&mut session, &recorded)?;
-        let folder = scratch(&mut session)?;
-        let hub = Hub::start(&session.config, &session.paths, None).await?;
-        for (capability, reason) in hub.wait_ready(START_PATIENCE).await {
+        let through =
+            Through { stt: self.stt, llm: self.llm, tier: self.tier, skills: self.skill, strict: self.strict };
+        let (json, strict) = (session.json, self.strict);
+        let tell = |replayed: &Replayed| {
+            if !json {
+                println!("{}", replayed.name);
+                replayed.turns.iter().for_each(|difference| show(difference, strict));
+            }
+        };
+        // Control-C ends this program, and with it all that it started.
+        let never = std::future::pending();
+        let report = replay::run(session.config, session.paths, &recorded, &through, never, tell).await;
+        let report = report.map_err(|error| match error {
+            ReplayError::Unfit(message) => anyhow::Error::from(BadArguments(message)),
+            other => other.into(),
+        })?;
+        for (capability, reason) in &report.missing {
             eprintln!("loqa: {capability} is not available: {reason}");
         }
-        let (mut rows, mut turns, mut different) = (Vec::new(), 0, 0);
-        let mut outcome = Ok(());
-        for (name, recorded) in &recorded {
-            match replay::replay(&hub, recorded).await {
-                Ok(differences) => {
-                    turns += differences.len();
-                    different += differences.iter().filter(|it| !it.is_same(self.strict)).count();
-                    if !session.json {
-                        println!("{name}");
-                        differences.iter().for_each(|difference| show(difference, self.strict));
-                    }
-                    rows.push(json!({ "name": name, "session": recorded.session, "turns": differences }));
-                }
-                Err(error) => {
-                    outcome = Err(error);
-                    break;
-                }
-            }
-        }
-        hub.stop().await;
-        drop(folder);
-        outcome?;
-        if session.json {
-            println!("{}", json!({ "turns": turns, "different": different, "sessions": rows }));
+        if json {
+            println!("{}", serde_json::to_string(&report)?);
         } else {
-            println!("{different} of {turns} turns came out differently");
+            println!("{} of {} turns came out differently", report.different, report.turns);
         }
-        Ok(if different == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
-    }
-
-    fn configure(&self, session: &mut Session, recorded: &[(String, Recorded)]) -> anyhow::Result<()> {
-        let config = &mut session.config;
-        replay::rehearsal(config)?;
-        let turns = || recorded.iter().flat_map(|(_, recorded)| &recorded.turns);
-        // What nobody spoke needs no ears, and what made no sound no voice.
-        let heard = turns().any(|turn| turn.audio.is_some());
-        config.set("stt.enabled", if heard { "true" } else { "false" })?;
-        config.set("tts.enabled", if turns().any(|turn| turn.row.latency_ms.is_some()) { "true" } else { "false" })?;
-        if let Some(model) = &self.stt {
-            config.set("stt.model", model)?;
-        }
-        if !self.llm.is_empty() {
-            config.set("llm.models", &self.llm.join(","))?;
-        }
-        if let Some(tier) = &self.tier {
-            let catalog = Catalog::load(&session.paths.models)?.with_downloads(&session.paths.data);
-            let offers =
-                |name: &String| catalog.models.iter().any(|model| model.name == *name && model.capability == *tier);
-            let models: Vec<String> = config.list("llm.models").into_iter().filter(offers).collect();
-            if models.is_empty() {
-                let configured = config.list("llm.models").join(", ");
-                bail!(BadArguments(format!("--tier: none of the language models ({configured}) offers `{tier}`")));
-            }
-            config.set("llm.models", &models.join(","))?;
-        }
-        for folder in &self.skill {
-            let manifest = folder.join("skill.yaml");
-            if !manifest.is_file() {
-                bail!(BadArguments(format!("--skill: there is no `{}`", manifest.display())));
-            }
-            let name = |path: &Path| {
-                let path = if path.ends_with("dist") { path.parent().unwrap_or(path) } else { path };
-                path.file_name().map(std::ffi::OsStr::to_owned)
-            };
-            session.paths.skills.retain(|other| name(other) != name(folder));
-            session.paths.skills.push(folder.clone());
-        }
-        Ok(())
+        Ok(if report.different == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
     }
 }
 

@@ -8,9 +8,9 @@ use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use loqa_protocol::SessionId;
 use loqa_protocol::client::{StoreReply, StoreRequest};
-use loqa_store::{Page, Reader, SessionRow, TurnRow};
-use serde_json::{Value, json};
-use std::io::{BufWriter, Write};
+use loqa_store::{ExportForm, Page, SessionRow, TurnRow};
+use serde_json::json;
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -99,7 +99,7 @@ pub async fn run(session: &Session, action: Action) -> anyhow::Result<ExitCode> 
             Ok(ExitCode::SUCCESS)
         }
         Action::Export { sessions, all: _, no_events, audio, out } => {
-            export(session, &sessions, &Form { events: !no_events, audio }, out.as_deref())
+            export(session, &sessions, ExportForm { events: !no_events, audio }, out.as_deref())
         }
     }
 }
@@ -197,13 +197,7 @@ fn more(next: Option<&str>) {
     }
 }
 
-/// What an export holds.
-struct Form {
-    events: bool,
-    audio: bool,
-}
-
-fn export(session: &Session, which: &[SessionId], form: &Form, out: Option<&Path>) -> anyhow::Result<ExitCode> {
+fn export(session: &Session, which: &[SessionId], form: ExportForm, out: Option<&Path>) -> anyhow::Result<ExitCode> {
     if session.json && out.is_none() {
         bail!(BadArguments("--json needs --out FILE: lines and the answer cannot share standard output".to_owned()));
     }
@@ -211,67 +205,15 @@ fn export(session: &Session, which: &[SessionId], form: &Form, out: Option<&Path
     let written = match out {
         Some(path) => {
             let file = store::private_file(path).with_context(|| format!("write `{}`", path.display()))?;
-            write_all(&reader, which, form, &mut BufWriter::new(file))
+            loqa_store::export(&reader, which, form, &mut BufWriter::new(file))
                 .with_context(|| format!("write `{}`", path.display()))?
         }
-        None => write_all(&reader, which, form, &mut BufWriter::new(std::io::stdout().lock()))?,
+        None => loqa_store::export(&reader, which, form, &mut BufWriter::new(std::io::stdout().lock()))?,
     };
     if session.json {
-        println!("{}", json!({ "sessions": written.0, "turns": written.1, "out": out }));
+        println!("{}", json!({ "sessions": written.sessions, "turns": written.turns, "out": out }));
     } else if let Some(out) = out {
-        println!("{} sessions with {} turns are in `{}`", written.0, written.1, out.display());
+        println!("{} sessions with {} turns are in `{}`", written.sessions, written.turns, out.display());
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Sessions and turns written.
-fn write_all(reader: &Reader, which: &[SessionId], form: &Form, out: &mut dyn Write) -> anyhow::Result<(u64, u64)> {
-    let (mut sessions, mut turns) = (0, 0);
-    let mut one = |row: &SessionRow| -> anyhow::Result<()> {
-        writeln!(out, "{}", tagged("session", serde_json::to_value(row)?))?;
-        sessions += 1;
-        let mut page = Some(Page::first(loqa_store::MAX_LIMIT));
-        while let Some(wanted) = page {
-            let paged = reader.turns(&row.session, &wanted)?;
-            for turn in &paged.items {
-                let mut value = serde_json::to_value(turn)?;
-                if form.audio && turn.recording {
-                    let samples = reader.recording(&turn.turn)?;
-                    let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
-                    value["pcm_hex"] = Value::from(hex::encode(bytes));
-                }
-                writeln!(out, "{}", tagged("turn", value))?;
-                turns += 1;
-                if form.events {
-                    for event in reader.events(&turn.turn)? {
-                        writeln!(out, "{}", tagged("event", serde_json::to_value(event)?))?;
-                    }
-                }
-            }
-            page = wanted.following(&paged);
-        }
-        Ok(())
-    };
-    if which.is_empty() {
-        let mut page = Some(Page::first(loqa_store::MAX_LIMIT));
-        while let Some(wanted) = page {
-            let paged = reader.sessions(&wanted)?;
-            paged.items.iter().try_for_each(&mut one)?;
-            page = wanted.following(&paged);
-        }
-    } else {
-        for session in which {
-            one(&reader.session(session)?)?;
-        }
-    }
-    out.flush()?;
-    Ok((sessions, turns))
-}
-
-fn tagged(kind: &str, value: Value) -> Value {
-    let mut line = json!({ "type": kind });
-    if let (Some(line), Value::Object(fields)) = (line.as_object_mut(), value) {
-        line.extend(fields);
-    }
-    line
 }

@@ -5,7 +5,7 @@ use crate::{audit, models};
 use loqa_audit::Journal as _;
 use loqa_bus::Bus;
 use loqa_models::pull::Left;
-use loqa_protocol::client::{AskReply, AskRequest, AuditReply, AuditRequest};
+use loqa_protocol::client::{AskReply, AskRequest, AuditReply, AuditRequest, StoreReply, StoreRequest};
 use loqa_protocol::models::{ModelsReply, ModelsRequest};
 use loqa_protocol::{ErrorCode, Failure, Hop, subject};
 use std::sync::Arc;
@@ -18,10 +18,11 @@ pub(super) async fn serve(inner: Arc<Inner>, bus: Bus) {
         let nodes = bus.subscribe(subject::HUB_NODES, None, 32).await?;
         let models = bus.subscribe(subject::HUB_MODELS, None, 8).await?;
         let audits = bus.subscribe(subject::HUB_AUDIT, None, 8).await?;
+        let stores = bus.subscribe(subject::HUB_STORE, None, 8).await?;
         bus.flush().await?;
-        Ok::<_, loqa_bus::BusError>((asks, nodes, models, audits))
+        Ok::<_, loqa_bus::BusError>((asks, nodes, models, audits, stores))
     };
-    let (mut asks, mut nodes, mut models, mut audits) = match subscriptions.await {
+    let (mut asks, mut nodes, mut models, mut audits, mut stores) = match subscriptions.await {
         Ok(subscriptions) => subscriptions,
         Err(e) => {
             tracing::error!(error = %e, "clients cannot be served");
@@ -65,6 +66,22 @@ pub(super) async fn serve(inner: Arc<Inner>, bus: Bus) {
                             .await
                             .unwrap_or_else(|e| refused(ErrorCode::StorageFault, e.to_string())),
                         Err(e) => refused(ErrorCode::BadRequest, e.to_string()),
+                    };
+                    if let Some(to) = &message.reply
+                        && let Err(e) = bus.respond(to, &reply).await
+                    {
+                        tracing::debug!(error = %e, "answer to a client did not leave");
+                    }
+                });
+            }
+            Some(message) = stores.next() => {
+                let (inner, bus) = (inner.clone(), bus.clone());
+                tokio::spawn(async move {
+                    let reply = match message.json::<StoreRequest>() {
+                        Ok(request) => inner.about_store(request).await,
+                        Err(e) => StoreReply::Refused {
+                            failure: Failure::new(Hop::Hub, ErrorCode::BadRequest, e.to_string()),
+                        },
                     };
                     if let Some(to) = &message.reply
                         && let Err(e) = bus.respond(to, &reply).await

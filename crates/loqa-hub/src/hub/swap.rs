@@ -7,9 +7,9 @@
 
 use super::assemble::{self, Tuning};
 use super::{Hub, Inner};
-use crate::models::{Catalog, Presence};
+use crate::models::{self, Presence};
 use crate::supervisor::{EngineSpec, EngineState, Supervised};
-use loqa_audit::{Actor, ActorKind, Context, Effect, Entry, Journal as _, Kind};
+use loqa_audit::Journal as _;
 use loqa_protocol::client::NodeState;
 use loqa_protocol::engine::{Control, ControlAnswer, EngineKind};
 use loqa_protocol::models::ModelInUse;
@@ -98,8 +98,7 @@ impl Inner {
     }
 
     fn spec_of(&self, kind: EngineKind, model: &str) -> Result<EngineSpec, Failure> {
-        let catalog = Catalog::load(&self.paths.models).map_err(|e| invalid(format!("{e:#}")))?;
-        let catalog = catalog.with_downloads(&self.paths.data);
+        let catalog = self.paths.catalog().map_err(|e| invalid(format!("{e:#}")))?;
         let entry = catalog.find(model, Some(kind)).map_err(|e| invalid(format!("{e:#}")))?;
         if catalog.presence(entry) == Presence::Absent {
             return Err(invalid(format!("model `{model}` is not there: fetch it with `loqa models pull {model}`")));
@@ -109,10 +108,7 @@ impl Inner {
     }
 
     fn on_record(&self, kind: EngineKind, tier: u32, model: &str) -> Result<(), Failure> {
-        let mut entry = Entry::new(Kind::ConfigChange, Actor::named(ActorKind::User, "operator"), Context::default());
-        let target = Some(format!("{}.{tier}={model}", kind.as_str()));
-        entry.effect = Some(Effect { operation: "models.use".into(), target, bytes_out: None });
-        let recorded = self.audit.append(entry);
+        let recorded = self.audit.append(models::change("models.use", format!("{}.{tier}={model}", kind.as_str())));
         recorded.map(drop).map_err(|e| Failure::new(Hop::Hub, ErrorCode::StorageFault, e.to_string()))
     }
 

@@ -95,7 +95,10 @@ pub fn spec(config: &Config, paths: &Paths, gateway: Option<&Gateway>) -> anyhow
         }
     }
     let folder = paths.home_skill();
-    let code = NativeCode::read_from(&folder, Some(&paths.programs)).with_context(|| {
+    // An installed Loqa keeps the program with its manifest, so that `/usr/bin` holds no `smart-home`.
+    let is_beside = folder.join(format!("{SKILL}{}", std::env::consts::EXE_SUFFIX)).is_file();
+    let programs = (!is_beside).then_some(paths.programs.as_path());
+    let code = NativeCode::read_from(&folder, programs).with_context(|| {
         format!("read the smart-home skill in `{}`: run `npm run setup`, or unset `home.enabled`", folder.display())
     })?;
     let data_dir = paths.data.join("skills").join(SKILL);

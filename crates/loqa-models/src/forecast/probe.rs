@@ -58,6 +58,13 @@ impl Machine {
             ram_free_mb,
         }
     }
+
+    /// The same machine with the memory of this moment; takes no time.
+    #[must_use]
+    pub fn with_memory_of_now(&self) -> Self {
+        let (ram_mb, ram_free_mb) = memory();
+        Self { ram_mb, ram_free_mb, ..self.clone() }
+    }
 }
 
 /// The sum of what every core reaches while all of them work.

@@ -222,7 +222,8 @@ fn cancel_ends_anything() {
             press: begin 1 from -300 [listening]
             release: end 1 at 400 [thinking]
             s1:  [speaking]
-            cancel: stop 1 [idle]"#]],
+            press: interrupt 1 [listening]
+            cancel:  [idle]"#]],
     );
 }
 

@@ -1,19 +1,21 @@
-// Holds the parts of talking together: the socket, the microphone, the speaker, and the
-// state that `state.ts` decides. Deliberately absent: what is shown.
+// Talking in a browser: holds the socket, the microphone, the speaker and the state that
+// `state.ts` decides together. Deliberately absent: what is shown.
 
 import { follow, type Client, type TalkMessage, type TalkRequest } from "../backend";
 import { MicrophoneError, openMicrophone, type Microphone, type MicrophoneFault } from "./microphone";
 import { createPlayer } from "./player";
 import { toPcm16 } from "./resample";
 import { phase, START, step, type Phase, type TalkAction, type TalkState } from "./state";
+import type { Talker } from "./talker";
 
 /** Longest message of sound, in samples: a second. The hub takes two. */
 const PIECE = 16_000;
 
-export class Talker {
+export class WebTalker implements Talker {
   state = $state.raw<TalkState>(START);
   /** Why there is no sound, where there is none. */
   microphone = $state<MicrophoneFault | null>(null);
+  readonly speaker = null;
   readonly phase: Phase = $derived(phase(this.state));
   readonly #client: Client;
   readonly #player = createPlayer((on) => this.#do({ type: "playing", on }));
@@ -48,7 +50,11 @@ export class Talker {
   }
 
   /** The key is down: interrupts what is said, then listens. */
-  async press(speak: boolean) {
+  press(speak: boolean) {
+    void this.#press(speak);
+  }
+
+  async #press(speak: boolean) {
     if (this.phase === "speaking") {
       this.#player.stop();
       this.#request({ type: "barge_in" });
