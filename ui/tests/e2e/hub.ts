@@ -20,8 +20,6 @@ const START_MS = 180_000;
 
 export interface Hub {
   url: string;
-  /** How often the weather service of the test was asked. */
-  weatherAsked: () => number;
   /** Opens the window, logged in, at a screen. */
   open(page: Page, hash: string): Promise<void>;
 }
@@ -99,39 +97,57 @@ async function skills(data: string, service: string): Promise<string[]> {
   return [built("timer"), built("shopping-list"), weather];
 }
 
-export const test = base.extend<object, { hub: Hub }>({
+/** Starts a hub over a folder, and says how to reach it and how to end it. */
+export async function startHub(data: string, set: Record<string, string>): Promise<Hub & { end: () => Promise<void> }> {
+  const args = ["serve", "--json", "--silent", "--config", join(data, "loqa.toml")];
+  for (const [key, value] of Object.entries({ "paths.data": data, ...set })) args.push("--set", `${key}=${value}`);
+  await writeFile(join(data, "loqa.toml"), "");
+  const child = spawn(PROGRAM, args, { cwd: ROOT, stdio: ["ignore", "pipe", "pipe"] });
+  try {
+    const said = await ready(child);
+    const { api } = JSON.parse(said) as Started;
+    if (!api) throw new Error(`the hub has no API: ${said}`);
+    const token = (await readFile(api.token_file, "utf8")).trim();
+    return {
+      url: api.url,
+      end: () => end(child),
+      open: async (page, hash) => {
+        const response = await fetch(`${api.url}/v1/login/codes`, {
+          method: "POST",
+          headers: { Authorization: `Bearer ${token}` },
+        });
+        const { code } = (await response.json()) as { code: string };
+        const window = `${api.url}/ui/`;
+        await page.goto(`${window}#/login/${code}`);
+        await page.getByText("Connected", { exact: true }).waitFor();
+        await page.goto(`${window}${hash}`);
+      },
+    };
+  } catch (error) {
+    await end(child);
+    throw error;
+  }
+}
+
+interface AskingHub extends Hub {
+  /** How often the weather service of the test was asked. */
+  weatherAsked: () => number;
+}
+
+export const test = base.extend<object, { hub: AskingHub }>({
   hub: [
     // The fixture needs nothing of others.
     async ({}, use) => {
       const weather = await weatherService();
       const data = await mkdtemp(join(tmpdir(), "loqa-ui-"));
-      const set = { "paths.data": data, "paths.skills": (await skills(data, weather.url)).join(",") };
-      const args = ["serve", "--json", "--silent", "--config", join(data, "loqa.toml")];
-      for (const [key, value] of Object.entries(set)) args.push("--set", `${key}=${value}`);
-      await writeFile(join(data, "loqa.toml"), "");
-      const child = spawn(PROGRAM, args, { cwd: ROOT, stdio: ["ignore", "pipe", "pipe"] });
       try {
-        const said = await ready(child);
-        const { api } = JSON.parse(said) as Started;
-        if (!api) throw new Error(`the hub has no API: ${said}`);
-        const token = (await readFile(api.token_file, "utf8")).trim();
-        await use({
-          url: api.url,
-          weatherAsked: weather.asked,
-          open: async (page, hash) => {
-            const response = await fetch(`${api.url}/v1/login/codes`, {
-              method: "POST",
-              headers: { Authorization: `Bearer ${token}` },
-            });
-            const { code } = (await response.json()) as { code: string };
-            const window = `${api.url}/ui/`;
-            await page.goto(`${window}#/login/${code}`);
-            await page.getByText("Connected", { exact: true }).waitFor();
-            await page.goto(`${window}${hash}`);
-          },
-        });
+        const hub = await startHub(data, { "paths.skills": (await skills(data, weather.url)).join(",") });
+        try {
+          await use({ ...hub, weatherAsked: weather.asked });
+        } finally {
+          await hub.end();
+        }
       } finally {
-        await end(child);
         await weather.close();
         await rm(data, { recursive: true, force: true });
       }
