@@ -1,9 +1,9 @@
 #!/usr/bin/env node
-// `npm run icons`: draws every icon of the desktop app from `icons/`, where people draw.
+// `npm run icons`: makes every icon of the app from the one in `icons/`, where people draw.
 // With `--check` nothing is written, and a file that is not what its source makes is an error.
-// Not for the icons inside of the window; those are a font of lines in the UI.
+// Not for the signs in the tray and in the window: code draws those, by what Loqa does.
 
-import { mkdtemp, mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -13,8 +13,6 @@ import { capture } from "./setup/run.mjs";
 
 /** What the systems want of the app: Linux by size, macOS and Windows in one file each. */
 const APP = ["32x32.png", "128x128.png", "128x128@2x.png", "icon.png", "icon.icns", "icon.ico"];
-/** Pixels of an icon in the tray: enough for a panel of 32 at twice the density. Chosen. */
-const TRAY = 64;
 
 /** Every generated file by its path in the repository. */
 export async function draw() {
@@ -26,11 +24,6 @@ export async function draw() {
     for (const name of APP) {
       const drawn = await readFile(join(folder, "app", name));
       files.set(`src-tauri/icons/${name}`, name.endsWith(".icns") ? inOrder(drawn) : drawn);
-    }
-    for (const name of await readdir(join(ROOT, "icons", "tray"))) {
-      const state = name.replace(/\.svg$/, "");
-      await tauriIcon(join(ROOT, "icons", "tray", name), join(folder, state), "-p", String(TRAY));
-      files.set(`src-tauri/icons/tray/${state}.png`, await readFile(join(folder, state, `${TRAY}x${TRAY}.png`)));
     }
     // The tab of a browser shows the same.
     files.set("ui/public/icon.svg", await readFile(source));
@@ -59,9 +52,9 @@ export async function stale(files) {
   return wrong;
 }
 
-async function tauriIcon(source, folder, ...more) {
+async function tauriIcon(source, folder) {
   const cli = join(ROOT, "node_modules", "@tauri-apps", "cli", "tauri.js");
-  await capture(process.execPath, [cli, "icon", source, "-o", folder, ...more], { cwd: ROOT, timeoutMs: 120_000 });
+  await capture(process.execPath, [cli, "icon", source, "-o", folder], { cwd: ROOT, timeoutMs: 120_000 });
 }
 
 async function main(args) {

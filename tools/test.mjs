@@ -13,6 +13,7 @@ import { providePrometheus } from "./setup/prometheus.mjs";
 import { providePython } from "./setup/python.mjs";
 import { passThrough } from "./setup/run.mjs";
 import { provideVirtualSound } from "./setup/sound.mjs";
+import { provideWindow } from "./setup/window.mjs";
 import { runTests } from "./test/second-run.mjs";
 
 const SKILLS = ["--manifest-path", join("skills", "Cargo.toml")];
@@ -36,6 +37,8 @@ const CHECKS = [
   ["tests of the skills", "cargo", ["test", "--locked", "--workspace", ...SKILLS]],
   ["ui", "npm", ["run", "--silent", "ui:all"]],
   ["ui end to end", "npm", ["run", "--silent", "ui:e2e"]],
+  ["icons", process.execPath, [join("tools", "icons.mjs"), "--check"]],
+  ["desktop app end to end", process.execPath, [join("tools", "app", "e2e.mjs")]],
 ];
 
 /** Node 20 takes files only, not a folder or a pattern. */
@@ -58,6 +61,8 @@ async function main(words) {
   const tools = env && wanted.some(([, program]) => program === CARGO_DENY) ? await provideCargoDeny(env) : true;
   const runsTests = env && wanted.some(([name]) => name === "tests");
   const sound = runsTests ? await provideVirtualSound(env) : true;
+  // The tests of the app's own crate open windows as well.
+  const display = runsTests ? await provideWindow(env) : true;
   const python = runsTests ? await providePython(env) : null;
   if (python) env.LOQA_TEST_PYTHON = python;
   const prometheus = runsTests ? await providePrometheus(env) : null;
@@ -66,7 +71,7 @@ async function main(words) {
   const runsBrowser = env && wanted.some(([name]) => name === "ui end to end");
   const browser = runsBrowser ? await provideBrowser(env) : null;
   if (browser) env.LOQA_TEST_CHROMIUM = browser;
-  const forTests = sound && ((python !== null && prometheus !== null) || !runsTests) && window && (browser !== null || !runsBrowser);
+  const forTests = sound && display && ((python !== null && prometheus !== null) || !runsTests) && window && (browser !== null || !runsBrowser);
   results.push({ name: "set-up", ok: env !== null && tools && forTests, seconds: secondsSince(started) });
   for (const [name, program, args] of env ? wanted : []) {
     process.stdout.write(`\n== ${name}: ${[program === process.execPath ? "node" : program, ...args].join(" ")}\n`);

@@ -9,6 +9,7 @@ import { mkdir, mkdtemp, readFile, readdir, readlink, rm, writeFile } from "node
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { toolsFolder } from "../../tools/setup/paths.mjs";
 import { pcm, RATE } from "./speech.mjs";
 import { until } from "./webdriver.mjs";
 
@@ -40,14 +41,15 @@ export class Machine {
   async #begin() {
     const at = (...names) => join(this.folder, ...names);
     for (const name of ["home", "run"]) await mkdir(at(name), { mode: 0o700 });
-    const keep = Object.fromEntries(["PATH", "LOQA_TOOLS", "LD_LIBRARY_PATH"].flatMap((name) => (process.env[name] ? [[name, process.env[name]]] : [])));
+    const keep = Object.fromEntries(["PATH", "LD_LIBRARY_PATH"].flatMap((name) => (process.env[name] ? [[name, process.env[name]]] : [])));
     const bus = at("run", "bus");
     const sound = at("run", "native");
     this.env = {
       ...keep,
+      LOQA_TOOLS: toolsFolder(),
       [MARK]: this.folder,
-      LANG: "C.UTF-8",
-      LC_MESSAGES: "en_US.UTF-8",
+      // As on a bare Debian, where web views have been seen to know no language.
+      LC_ALL: "C.UTF-8",
       HOME: at("home"),
       TMPDIR: at("run"),
       XDG_RUNTIME_DIR: at("run"),

@@ -75,8 +75,9 @@ export class Driver {
     return this.send("GET", "/url");
   }
 
+  /** Of a window that is shown; of one that is hidden there never is one. */
   async screenshot() {
-    return Buffer.from(await this.send("GET", "/screenshot"), "base64");
+    return Buffer.from(await this.send("GET", "/screenshot", undefined, 10_000), "base64");
   }
 
   /** Runs a function in the page, with JSON arguments. */
@@ -112,6 +113,8 @@ export class Driver {
     await until(`a click on ${kind} "${name}"`, async () => {
       const found = await this.run(String(FIND), kind, name, null);
       if (!found) return false;
+      // The driver brings into sight what the page scrolls, but not what a part of it does.
+      await this.run("(element) => element.scrollIntoView({ block: 'center', behavior: 'instant' })", found);
       await this.send("POST", `/element/${found[ELEMENT]}/click`, {});
       return true;
     });
@@ -175,7 +178,7 @@ export class Driver {
 /** Runs in the page: the first visible element of a kind that is called so. */
 function FIND(kind, name, within) {
   const kinds = {
-    button: "button, [role=button]",
+    button: "button, [role=button], summary",
     switch: "[role=switch]",
     link: "a[href]",
     heading: "h1, h2, h3, h4",

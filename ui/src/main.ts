@@ -1,5 +1,6 @@
 // Starts the main window, in a browser or in the desktop app.
 
+import "./shell/language-tag";
 import { mount } from "svelte";
 import App from "./App.svelte";
 import { enter } from "./shell/entry";
