@@ -45,6 +45,13 @@ const PROMPT_SIZE: LogicalSize<f64> = LogicalSize::new(600.0, 560.0);
 /// window flashes white.
 const GROUND: Color = Color(24, 26, 31, 255);
 
+/// With `LANG=C.UTF-8`, usual in containers, WebKitGTK calls the language `C`, which is none
+/// and throws in every formatter; such a web view speaks English.
+const LANGUAGE: &str = "try { Intl.getCanonicalLocales(navigator.language) } catch {
+    Object.defineProperty(navigator, 'language', { value: 'en-US' });
+    Object.defineProperty(navigator, 'languages', { value: ['en-US'] });
+}";
+
 /// Makes the main window with the start page.
 ///
 /// # Errors
@@ -122,6 +129,7 @@ fn guarded<'a, R: Runtime>(
         .on_new_window(|_, _| NewWindowResponse::Deny)
         .on_download(|_, _| false)
         .on_permission_request(|_, _| PermissionResponse::Deny)
+        .initialization_script(LANGUAGE)
         .data_directory(app.state::<Shell>().data.join("webview"))
         .background_color(GROUND)
         .disable_drag_drop_handler()
@@ -269,7 +277,7 @@ mod tests {
             "http://127.0.0.1:4711/ui",
             "http://127.0.0.1:4711/ui/assets/x.js",
             "http://127.0.0.1:4711/v1/events",
-            "http://127.0.0.1:4711.evil.example/ui/",
+            "http://127.0.0.1.evil.example:4711/ui/",
             "http://evil.example/ui/",
             "http://tauri.localhost:81/",
             "file:///etc/passwd",

@@ -48,12 +48,7 @@ impl App {
         let input = process.stdin.take();
         let mut app = Self { process, input, lines, log: Vec::new(), data };
         app.until("one can talk", |line| is(line, "opened"));
-        // Sound from before the key is there once the microphone was open for a moment.
-        app.tell("levels");
-        for _ in 0..10 {
-            app.until("the microphone gives sound", |line| is(line, "level"));
-        }
-        app.tell("no-levels");
+        app.warm();
         app
     }
 
@@ -87,6 +82,13 @@ impl App {
         line["event"]["message"]["report"].clone()
     }
 
+    /// As [`App::report`], of a turn that was stopped.
+    fn cancelled(&mut self) -> Value {
+        let ended = self.until("the turn ends", |line| is_event(line, "turn_ended"));
+        assert_eq!(ended["event"]["message"]["event"]["event"]["end"], "cancelled", "{ended}");
+        self.report()
+    }
+
     fn ask(&mut self, word: &str) -> Value {
         self.tell(word);
         self.until(word, |line| !line[word].is_null())[word].clone()
@@ -94,6 +96,29 @@ impl App {
 
     fn phase(&mut self) -> String {
         self.ask("snapshot")["phase"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits until neither device has a fault, and there is sound from before the key again.
+    fn both_work(&mut self) {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let snapshot = self.ask("snapshot");
+            if snapshot["microphone"].is_null() && snapshot["speaker"].is_null() {
+                break;
+            }
+            assert!(Instant::now() < end, "both devices are found: {snapshot}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        self.warm();
+    }
+
+    /// Waits until the microphone has given half a second of sound.
+    fn warm(&mut self) {
+        self.tell("levels");
+        for _ in 0..10 {
+            self.until("the microphone gives sound", |line| is(line, "level"));
+        }
+        self.tell("no-levels");
     }
 
     /// Typed turns that make a long answer possible.
@@ -179,7 +204,7 @@ fn held_or_tapped_what_is_said_is_answered_on_the_speaker() {
     assert!(report["latency_ms"]["total"].as_f64().unwrap() > 0.0, "{report}");
     assert_eq!(figures[0]["latency_ms"], report["latency_ms"], "{figures}");
     let pre_roll = figures[0]["pre_roll_ms"].as_f64().unwrap();
-    assert!((100.0..=300.0).contains(&pre_roll), "sound from before the key: {figures}");
+    assert!((100.0..=400.0).contains(&pre_roll), "sound from before the key: {figures}");
 
     // Tapped: the voice ends it.
     let mark = speaker.mark();
@@ -221,7 +246,7 @@ fn the_key_works_from_the_command_line() {
 
     assert_eq!(app.ptt("tap")["phase"], "listening");
     assert_eq!(app.ptt("cancel")["phase"], "idle");
-    assert_eq!(app.report()["failure"]["code"], "cancelled");
+    app.cancelled();
     app.tell("mute");
     app.until("it is muted", |line| is(line, "muted"));
     let output = loqa(app.data.path(), &["ptt", "press", "--json"]);
@@ -268,8 +293,8 @@ fn it_can_be_cancelled_interrupted_and_muted() {
     sound.speak("timer.wav");
     app.tell("cancel");
     app.until("it listens no more", |line| is(line, "let_go"));
-    let report = app.report();
-    assert_eq!((&report["failure"]["code"], &report["tool"]), (&json!("cancelled"), &Value::Null), "{report}");
+    let report = app.cancelled();
+    assert_eq!((&report["reply"], &report["tool"]), (&json!(""), &Value::Null), "{report}");
     assert_eq!(app.phase(), "idle");
     speaker.silence(1.0);
     assert!(spoken_seconds(&speaker.since(mark)) < 0.1, "nothing was said");
@@ -278,7 +303,7 @@ fn it_can_be_cancelled_interrupted_and_muted() {
     app.tell("tap");
     app.until("it listens", |line| is(line, "held"));
     app.tell("tap");
-    assert_eq!(app.report()["failure"]["code"], "cancelled");
+    app.cancelled();
 
     // Interrupted: it falls silent and listens to what is said instead.
     app.set_timers();
@@ -290,16 +315,9 @@ fn it_can_be_cancelled_interrupted_and_muted() {
     app.log.clear();
     app.tell("press");
     app.until("it falls silent", |line| is(line, "playing") && line["event"]["on"] == false);
+    let _interrupted = app.cancelled();
     app.until("it listens", |line| is(line, "held"));
     assert_eq!(app.phase(), "listening");
-    let reports: Vec<&Value> = app
-        .log
-        .iter()
-        .filter(|line| line["event"]["message"]["type"] == "report")
-        .map(|line| &line["event"]["message"]["report"])
-        .collect();
-    assert_eq!(reports.len(), 1, "the answer ended before it listens: {reports:?}");
-    assert_eq!(reports[0]["failure"]["code"], "cancelled", "{reports:?}");
     speaker.silence(0.5);
     let mark = speaker.mark();
     sound.speak("cancel_pasta.wav");
@@ -328,7 +346,7 @@ fn it_can_be_cancelled_interrupted_and_muted() {
     app.tell("tap");
     app.until("it listens again", |line| is(line, "held"));
     app.tell("cancel");
-    let _cancelled = app.report();
+    app.cancelled();
     app.stop();
 }
 
@@ -341,7 +359,7 @@ fn recordings(sound: &Sound) -> usize {
 
 #[test]
 fn devices_are_chosen_go_away_and_come_back() {
-    let sound = Sound::start();
+    let mut sound = Sound::start();
     let speaker = sound.listen();
     let mut app = App::start(&sound, MICROPHONE, SPEAKER);
     let devices = app.ask("devices");
@@ -351,21 +369,23 @@ fn devices_are_chosen_go_away_and_come_back() {
         assert!(ids.contains(&id) && ids.contains(&"default"), "{devices:#}");
     }
 
-    // The microphone goes away while somebody speaks: half a sentence is not acted on.
+    // The devices go away while somebody speaks: half a sentence is not acted on.
     app.tell("press");
     app.until("it listens", |line| is(line, "held"));
-    sound.unplug_microphone();
+    drop(speaker);
+    sound.unplug();
     app.until("it is noticed", |line| is(line, "microphone") && !line["event"]["fault"].is_null());
-    assert_eq!(app.report()["failure"]["code"], "cancelled");
+    app.cancelled();
     app.tell("release");
     app.tell("press");
     let refused = app.until("nobody is listened to", |line| is(line, "refused"));
     assert!(refused["event"]["fault"].as_str().unwrap().starts_with("microphone_"), "{refused}");
     app.tell("release");
 
-    // It comes back, and is used.
-    sound.plug_microphone();
-    app.until("it is found", |line| is(line, "microphone") && line["event"]["fault"].is_null());
+    // They come back, and are used.
+    sound.plug();
+    let speaker = sound.listen();
+    app.both_work();
     speak_and_hear(&mut app, &sound, &speaker);
 
     // A device that is not there, and the way back.
@@ -380,21 +400,8 @@ fn devices_are_chosen_go_away_and_come_back() {
     assert_eq!(report["failure"], Value::Null, "without a speaker the answer is text: {report}");
     assert!(report["reply"].as_str().is_some_and(|reply| !reply.is_empty()), "{report}");
     app.tell("choose - -");
-    let mut found = 0;
-    while found < 2 {
-        app.until("both are found", |line| {
-            (is(line, "microphone") || is(line, "speaker")) && line["event"]["fault"].is_null()
-        });
-        found += 1;
-    }
+    app.both_work();
     speak_and_hear(&mut app, &sound, &speaker);
-
-    // The sound server ends: both are lost, and nothing hangs.
-    drop(speaker);
-    app.log.clear();
-    let pid = sound.pid();
-    loqa_tests::kill(pid);
-    app.until("it is noticed", |line| is(line, "microphone") && !line["event"]["fault"].is_null());
     app.stop();
 }
 

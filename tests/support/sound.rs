@@ -10,9 +10,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// The id of the virtual microphone that goes away with its source, as ALSA names it.
+/// An id of the virtual microphone, as ALSA names it.
 pub const MICROPHONE: &str = "desk_microphone";
-/// The id of the virtual speaker that goes away with its sink.
+/// An id of the virtual speaker.
 pub const SPEAKER: &str = "desk_speaker";
 
 /// A sound server with one virtual microphone and one virtual speaker.
@@ -34,7 +34,14 @@ impl Sound {
             + &named(MICROPHONE, "microphone")
             + &named(SPEAKER, "speaker");
         std::fs::write(folder.path().join("alsa.conf"), alsa).unwrap();
-        let socket = folder.path().join("native");
+        let server = Self::serve(folder.path());
+        let sound = Self { server, folder };
+        sound.set_up();
+        sound
+    }
+
+    fn serve(folder: &Path) -> Child {
+        let socket = folder.join("native");
         let mut command = Command::new("pulseaudio");
         command
             .args(["-n", "--daemonize=no", "--use-pid-file=no", "--exit-idle-time=-1", "--log-target=stderr"])
@@ -42,17 +49,31 @@ impl Sound {
             .args(["-L", "module-null-sink sink_name=mouth"])
             .args(["-L", "module-remap-source source_name=microphone master=mouth.monitor"])
             .args(["-L", &format!("module-native-protocol-unix socket={} auth-anonymous=1", socket.display())]);
-        set_environment(&mut command, folder.path());
-        let server =
-            command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().expect("`npm test` installs pulseaudio");
-        let sound = Self { server, folder };
+        set_environment(&mut command, folder);
+        command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().expect("`npm test` installs pulseaudio")
+    }
+
+    fn set_up(&self) {
         let end = Instant::now() + PATIENCE;
-        while !sound.tool("pactl").args(["set-default-source", "microphone"]).status().unwrap().success() {
+        while !self.tool("pactl").args(["set-default-source", "microphone"]).status().unwrap().success() {
             assert!(Instant::now() < end, "pulseaudio answers");
             std::thread::sleep(Duration::from_millis(50));
         }
-        sound.control(&["set-default-sink", "speaker"]);
-        sound
+        self.control(&["set-default-sink", "speaker"]);
+    }
+
+    /// Takes all devices away.
+    pub fn unplug(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+
+    /// And gives them back.
+    pub fn plug(&mut self) {
+        // The socket of a server that was killed stays behind.
+        let _ = std::fs::remove_file(self.path("native"));
+        self.server = Self::serve(self.folder.path());
+        self.set_up();
     }
 
     /// Makes a program use these devices and no others.
@@ -83,22 +104,6 @@ impl Sound {
     /// Speaks a bundled clip into the microphone; returns when it was spoken.
     pub fn speak(&self, name: &str) {
         assert!(self.tool("paplay").arg("--device=mouth").arg(clip(name)).status().unwrap().success(), "{name}");
-    }
-
-    /// Takes the microphone away.
-    pub fn unplug_microphone(&self) {
-        self.control(&["unload-module", "module-remap-source"]);
-    }
-
-    /// And gives it back.
-    pub fn plug_microphone(&self) {
-        self.control(&["load-module", "module-remap-source", "source_name=microphone", "master=mouth.monitor"]);
-    }
-
-    /// Process id of the server.
-    #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.server.id()
     }
 
     /// Listens to the speaker from here on.

@@ -18,6 +18,11 @@ use tokio::sync::broadcast::error::RecvError;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    let filter = std::env::var("LOQA_LOG").ok();
+    let _telemetry = loqa_telemetry::init(
+        "loqa-test-talk",
+        &loqa_telemetry::Options { json: false, filter: filter.or(Some("warn".to_owned())), otlp_endpoint: None },
+    )?;
     let mut arguments = std::env::args().skip(1);
     let (microphone, speaker) = (device(arguments.next()), device(arguments.next()));
     let config = Config::load(None, std::env::vars(), &[])?;

@@ -247,7 +247,7 @@ impl Hub {
             timers_changed: Arc::default(),
             engines: std::sync::Mutex::new(engines),
             swapping: Mutex::default(),
-            pulls: Pulls::new(paths.clone(), Arc::clone(&audit) as _),
+            pulls: Pulls::new(Arc::clone(&audit) as _),
             replaying: Arc::default(),
             leaving: std::sync::Mutex::default(),
             stopping: watch::channel(false).0,

@@ -336,6 +336,7 @@ mod tests {
             let paths = Paths {
                 data: nowhere.clone(),
                 models: nowhere.clone(),
+                downloads: nowhere.clone(),
                 skills: Vec::new(),
                 programs,
                 nats_server: nowhere.clone(),

@@ -6,7 +6,6 @@
 //! whether a pull may begin, which is the hub's.
 
 use crate::models::{self, Catalog, Model, ModelFile};
-use crate::paths::Paths;
 use loqa_audit::Journal;
 use loqa_models::{Progress, PullError, PullRequest, Puller};
 use loqa_protocol::{ErrorCode, Failure, Hop};
@@ -54,7 +53,6 @@ pub struct Pull {
 pub(crate) struct Pulls(Arc<Shared>);
 
 struct Shared {
-    paths: Paths,
     journal: Arc<dyn Journal>,
     table: Mutex<Table>,
     told: broadcast::Sender<Pull>,
@@ -77,9 +75,9 @@ struct Running {
 }
 
 impl Pulls {
-    pub(crate) fn new(paths: Paths, journal: Arc<dyn Journal>) -> Self {
+    pub(crate) fn new(journal: Arc<dyn Journal>) -> Self {
         let (told, _) = broadcast::channel(BEHIND);
-        Self(Arc::new(Shared { paths, journal, table: Mutex::default(), told }))
+        Self(Arc::new(Shared { journal, table: Mutex::default(), told }))
     }
 
     /// The pull of this model if it runs, which is then what the caller wants.

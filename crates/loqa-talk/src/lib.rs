@@ -24,6 +24,7 @@
 #![warn(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test"))]
 
+mod aside;
 mod desk;
 mod devices;
 pub mod ear;

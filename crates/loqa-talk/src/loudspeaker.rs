@@ -5,6 +5,7 @@
 //! A device that goes away is opened again, and what is left of the answer goes there.
 //! Deliberately absent: mixing, volume, captions.
 
+use crate::aside::Aside;
 use crate::event::DeviceFault;
 use crate::talk::TalkError;
 use loqa_audio::{AudioError, Output, OutputEvent};
@@ -23,8 +24,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const ORDERS: usize = 64;
 /// Announcements that may wait. Chosen; more than that fail.
 const WAITING: usize = 16;
-/// Longest wait for the device to close. Chosen.
-const CLOSING: Duration = Duration::from_secs(5);
+/// Longest wait for the end. Chosen: above that for a device to open or close.
+const CLOSING: Duration = Duration::from_secs(12);
 
 /// A handle to the speaker; cheap to clone. It works from its start on, also before there
 /// is a [`crate::Talk`], so that a hub can be given its [`Loudspeaker::factory`].
@@ -87,7 +88,7 @@ impl Loudspeaker {
             open: Arc::new(open),
             state,
             sound: Arc::clone(&sound),
-            output: None,
+            output: Aside::none(),
             opening: None,
             events,
             job: None,
@@ -198,7 +199,7 @@ struct Player {
     open: Arc<Open>,
     state: watch::Sender<SpeakerState>,
     sound: Arc<Mutex<Sound>>,
-    output: Option<Output>,
+    output: Aside<Output>,
     opening: Option<JoinHandle<Result<Output, AudioError>>>,
     /// Of the output that is open, or is being opened.
     events: mpsc::Receiver<OutputEvent>,
@@ -291,7 +292,7 @@ impl Player {
     fn opened(&mut self, opened: Result<Output, AudioError>) {
         match opened {
             Ok(output) => {
-                self.output = Some(output);
+                self.output = Aside::new(output);
                 self.set_fault(None);
             }
             Err(error) => {
@@ -325,11 +326,11 @@ impl Player {
         }
     }
 
-    /// The device went away: what is left of the answer goes to it when it is back.
+    /// The device went away: what is left of the answer goes to it when it is back. Most are
+    /// back at once (a sound server that fell behind), so a fault is told when they are not.
     fn lost(&mut self) {
         self.silent();
         self.close_output();
-        self.set_fault(Some(DeviceFault::Failed));
         if let Some(job) = &mut self.job {
             job.is_playing = false;
         }
@@ -351,10 +352,7 @@ impl Player {
     }
 
     fn close_output(&mut self) {
-        if let Some(output) = self.output.take() {
-            // Waits for the device.
-            tokio::task::spawn_blocking(move || drop(output));
-        }
+        self.output = Aside::none();
     }
 
     fn take(&mut self, job: Job) {
@@ -392,7 +390,7 @@ impl Player {
         if self.job.is_none() && !self.is_held_back {
             self.job = self.waiting.pop_front();
         }
-        if let (Some(job), Some(output)) = (&mut self.job, &mut self.output)
+        if let (Some(job), Some(output)) = (&mut self.job, &mut *self.output)
             && !job.is_playing
         {
             job.is_playing = true;
@@ -460,7 +458,7 @@ impl Player {
     }
 
     fn fall_silent(&mut self) {
-        if let Some(output) = &mut self.output {
+        if let Some(output) = &mut *self.output {
             output.stop();
         }
         // After `stop` none of the old answer comes; what came before it is not the next one's.
@@ -480,17 +478,12 @@ impl Player {
             job.tell(SinkEvent::Drained);
             job.let_go();
         }
-        let (output, opening) = (self.output.take(), self.opening.take());
-        let closing = async {
-            if let Some(opening) = opening {
-                drop(opening.await);
-            }
-            // Waits for the device.
-            let _ = tokio::task::spawn_blocking(move || drop(output)).await;
-        };
-        if tokio::time::timeout(CLOSING, closing).await.is_err() {
-            tracing::warn!("the speaker did not close in time");
+        if let Some(opening) = self.opening.take()
+            && let Ok(Ok(output)) = opening.await
+        {
+            self.output = Aside::new(output);
         }
+        self.output.close().await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! Keeps the microphone warm: opens it, opens it again when it went away, closes it while
 //! the person wants it closed. Deliberately absent: what is made of its sound.
 
+use crate::aside::Aside;
 use crate::ear::Heard;
 use crate::event::DeviceFault;
 use loqa_audio::AudioError;
@@ -56,7 +57,7 @@ pub(crate) async fn keep(mut wish: watch::Receiver<Wish>, news: mpsc::Sender<New
         let device = wanted.device;
         let opened = tokio::task::spawn_blocking(move || Microphone::open(device.as_deref(), on_event)).await;
         let (microphone, fault) = match opened {
-            Ok(Ok(microphone)) => (Some(microphone), None),
+            Ok(Ok(microphone)) => (Some(Aside::new(microphone)), None),
             Ok(Err(error)) => {
                 let fault = DeviceFault::of(&error);
                 if told != Some(Some(fault)) {
@@ -79,15 +80,20 @@ pub(crate) async fn keep(mut wish: watch::Receiver<Wish>, news: mpsc::Sender<New
             changed = wish.changed() => changed.is_ok(),
             Some(error) = is_lost.recv() => {
                 tracing::warn!(%error, "microphone");
+                // One that was lost may never close: nobody waits for it.
+                drop(microphone);
                 told = Some(Some(DeviceFault::Failed));
-                let told = news.send(News::Changed(Some(DeviceFault::Failed))).await.is_ok();
+                if news.send(News::Changed(Some(DeviceFault::Failed))).await.is_err() {
+                    return;
+                }
                 tokio::time::sleep(SETTLE).await;
-                told
+                continue;
             }
             () = again => true,
         };
-        // Waits for the device.
-        let _ = tokio::task::spawn_blocking(move || drop(microphone)).await;
+        if let Some(microphone) = microphone {
+            microphone.close().await;
+        }
         if !goes_on {
             return;
         }

@@ -166,6 +166,9 @@ async fn a_model_is_fetched_with_progress_put_to_use_and_removed() {
     let again = api.get("/v1/models/other/forecast").await;
     assert_eq!(again["machine"]["bytes_per_second"], forecast["machine"]["bytes_per_second"], "measured once");
 
+    // What this engine needs beside its weights.
+    let beside = place(api.data.path()).with_file_name("reflex.toml");
+    std::fs::copy(repository().join("models/starter/llm/reflex.toml"), &beside).unwrap();
     let (status, used) = api.post("/v1/models/fetched/use", json!({ "tier": 1 })).await;
     assert_eq!(status, 200, "{used}");
     let remove = async || api.send(Method::DELETE, "/v1/models/fetched", None).await;

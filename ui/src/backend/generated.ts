@@ -114,6 +114,42 @@ export interface Capability {
   measured_speed: number;
 }
 
+/** A tool call before and after. */
+export interface ChangedCall {
+  before?: ToolCall | null;
+  after?: ToolCall | null;
+  /** Whether that is the same. */
+  same: boolean;
+}
+
+/** A failure before and after. */
+export interface ChangedFailure {
+  before?: Failure | null;
+  after?: Failure | null;
+  /** Whether both have the same code, or none failed. */
+  same: boolean;
+}
+
+/** A time before and after. */
+export interface ChangedLatency {
+  /** As it was recorded, in milliseconds; `null` when it made no sound. */
+  before?: number | null;
+  /** As it came out this time. */
+  after?: number | null;
+  /** Whether both made a sound, or none did. */
+  same: boolean;
+}
+
+/** A text before and after. */
+export interface ChangedText {
+  /** As it was recorded. */
+  before: string;
+  /** As it came out this time. */
+  after: string;
+  /** Whether both have the same words. */
+  same: boolean;
+}
+
 /** The figures of one class. */
 export interface ClassFigures {
   /** How the turns were answered. */
@@ -258,6 +294,35 @@ export interface Failure {
   message: string;
 }
 
+/** Whether a model fits into the memory that is free. */
+export type Fit = "fits" | "tight" | "too_large";
+
+/** The forecast for one model on one machine. */
+export interface Forecast {
+  /** Catalog name. */
+  name: string;
+  /** What `speed` counts. */
+  unit: Unit;
+  /** How fast it would be. */
+  speed: number;
+  /** It will hardly be slower. */
+  at_least: number;
+  /** Nor faster. */
+  at_most: number;
+  /** Tokens of a prompt that a language model reads in a second; null for others. */
+  prompt_tokens_per_second?: number | null;
+  /** Memory that the engine would take, in MB. */
+  ram_mb: number;
+  /** Memory that is free, in MB. */
+  ram_free_mb: number;
+  /** Whether that is enough. */
+  fit: Fit;
+  /** Bytes that are still to be fetched. */
+  download_bytes: number;
+  /** What was measured. */
+  machine: Machine;
+}
+
 /** One grant, in force or over. */
 export interface GrantInfo {
   /** Its name in the audit. */
@@ -387,6 +452,12 @@ export interface LatencyTurns {
   turns: Array<LatencyRow>;
 }
 
+/** A licence that was shown. */
+export interface LicenceAgreement {
+  /** The licence that the person agrees to: `licence` of the model as it is listed. */
+  licence: string;
+}
+
 /** One live message. */
 export type Live = {
   /** What, and where. */
@@ -409,6 +480,10 @@ export type Live = {
   text: string;
   type: "notice";
 } | {
+  /** How far it is. */
+  pull: ModelPull;
+  type: "model_pull";
+} | {
   /** How many since the last message. */
   count: number;
   type: "dropped";
@@ -426,6 +501,22 @@ export interface LoginCode {
 export interface LoginRequest {
   /** The code. */
   code: string;
+}
+
+/** What was measured of this machine. */
+export interface Machine {
+  /** Architecture, usable cores, and the vector instructions of the measurement. */
+  hardware: string;
+  /** Usable cores. */
+  cores: number;
+  /** Bytes that all cores together read from memory in a second. */
+  bytes_per_second: number;
+  /** Multiplications and additions of 32-bit numbers that they do in a second. */
+  operations_per_second: number;
+  /** Memory that there is, in MB. */
+  ram_mb: number;
+  /** Memory that is free for a new program, in MB. */
+  ram_free_mb: number;
 }
 
 /** One model. */
@@ -452,8 +543,12 @@ export interface Model {
   source: string;
   /** Whether it comes with Loqa. */
   bundled: boolean;
+  /** Whether `POST /v1/models/{name}/pull` would have something to fetch. */
+  can_pull: boolean;
   /** Size of its files, in bytes. */
   bytes: number;
+  /** What is missing of that on this machine, in bytes. */
+  missing_bytes: number;
   /** Whether it is on this machine. */
   state: ModelState;
   /** Its place among the models of its kind that this hub uses, from 1; `null` when it does not. */
@@ -470,6 +565,33 @@ export interface ModelInUse {
   capability: string;
   /** Its name. */
   model: string;
+}
+
+/** How far the fetching of a model is. */
+export interface ModelPull {
+  /** Its name. */
+  name: string;
+  /** How far it is. */
+  state: PullState;
+  /** Bytes of the model that are on the disk. */
+  bytes: number;
+  /** Bytes of the whole model. */
+  total: number;
+  problem?: Problem | null;
+}
+
+/** Pulls since the hub started. */
+export interface ModelPulls {
+  /** The last one of each model, the newest last. */
+  pulls: Array<ModelPull>;
+}
+
+/** What the removal of a model freed. */
+export interface ModelRemoved {
+  /** Its name. */
+  name: string;
+  /** Bytes of its files and of what was left of pulls; 0 when nothing was there. */
+  removed_bytes: number;
 }
 
 /** Whether a model is on this machine. */
@@ -783,6 +905,57 @@ export interface Prompts {
   prompts: Array<Prompt>;
 }
 
+/** What became of a pull. */
+export type PullState = "running" | "done" | "failed" | "cancelled";
+
+/** What came out this time. */
+export interface ReplayReport {
+  /** Turns that were run again. */
+  turns: number;
+  /** Those that were understood differently: another transcript, tool call or failure. */
+  different: number;
+  /** By session. */
+  sessions: Array<ReplayedSession>;
+}
+
+/** Through which models; those that are in use where nothing is said. */
+export interface ReplayRequest {
+  /** The recogniser, for turns that have a recording. */
+  stt?: string | null;
+  /** The language model. */
+  llm?: string | null;
+}
+
+/** A session that was run again. */
+export interface ReplayedSession {
+  /** What it is called. */
+  name: string;
+  /** Its id. */
+  session: SessionId;
+  /** Its turns, in their order, without those of which nothing was understood at the time. */
+  turns: Array<ReplayedTurn>;
+}
+
+/** A turn that was run again. */
+export interface ReplayedTurn {
+  /** The recorded turn. */
+  turn: TurnId;
+  /** Whether it was heard again, or typed. */
+  spoken: boolean;
+  /** What was heard. */
+  transcript: ChangedText;
+  /** What was called. */
+  tool: ChangedCall;
+  /** What was answered. */
+  reply: ChangedText;
+  /** From the end of speech to the first sound. */
+  latency_ms: ChangedLatency;
+  /** Why it failed. */
+  failure: ChangedFailure;
+  /** From the input to the end of the turn, in milliseconds. */
+  took_ms: number;
+}
+
 /** What is taken away. */
 export interface Revocation {
   /** From which skill. */
@@ -929,6 +1102,20 @@ export interface Status {
   open_prompts: number;
   /** How the audit does. */
   audit: AuditHealth;
+}
+
+/** What is remembered, in figures. */
+export interface StoreState {
+  /** The file; `null` while sessions are in memory only. */
+  file?: string | null;
+  /** Rows of each table, and the size of the file. */
+  counts: Counts;
+  /** Why nothing can be written, `null` while it can. */
+  failing?: string | null;
+  /** Events that were not kept because writing failed or too many waited. */
+  lost: number;
+  /** What happened at the start that people should know, such as a damaged file that was put aside. */
+  notices: Array<string>;
 }
 
 /** Hub → client, as text. The sound of the answer comes as binary messages between `audio` and `audio_end` or `audio_stop`: PCM, signed 16 bit little-endian, mono. */
@@ -1192,8 +1379,17 @@ export interface TurnRow {
 /** How the user spoke to Loqa. */
 export type TurnSource = "push_to_talk" | "hands_free" | "text";
 
+/** What a speed counts. */
+export type Unit = "tokens_per_second" | "times_real_time";
+
 /** When a changed value takes effect. */
 export type WhenApplied = "now" | "restart" | "file_only";
+
+/** That everything is to go. */
+export interface WipeRequest {
+  /** The word `wipe`, so that no other request does this by mistake. */
+  confirm: string;
+}
 
 /** Every operation, by method and path. */
 export interface Operations {
@@ -1228,7 +1424,7 @@ export interface Operations {
   /** Export rows, the oldest first */
   "GET /v1/audit/export": {
     path: {};
-    query: { format?: "jsonl" | "csv"; contents?: boolean; actor?: string; kind?: string; session?: string; since_ms?: number; until_ms?: number };
+    query: { format?: "jsonl" | "csv"; contents?: boolean; actor?: string; kind?: string; permission?: string; decision?: string; session?: string; since_ms?: number; until_ms?: number; text?: string };
     body: undefined;
     answer: Blob;
   };
@@ -1309,6 +1505,41 @@ export interface Operations {
     body: undefined;
     answer: Models;
   };
+  /** List the pulls since the hub started */
+  "GET /v1/models/pulls": {
+    path: {};
+    query: {};
+    body: undefined;
+    answer: ModelPulls;
+  };
+  /** Remove the files of a fetched model, and what is left of pulls */
+  "DELETE /v1/models/{name}": {
+    path: { name: string };
+    query: {};
+    body: undefined;
+    answer: ModelRemoved;
+  };
+  /** Say how fast a model would be on this machine, and whether it fits */
+  "GET /v1/models/{name}/forecast": {
+    path: { name: string };
+    query: {};
+    body: undefined;
+    answer: Forecast;
+  };
+  /** Fetch a model */
+  "POST /v1/models/{name}/pull": {
+    path: { name: string };
+    query: {};
+    body: LicenceAgreement;
+    answer: ModelPull;
+  };
+  /** Stop fetching a model */
+  "DELETE /v1/models/{name}/pull": {
+    path: { name: string };
+    query: {};
+    body: undefined;
+    answer: ModelPull;
+  };
   /** Put a model to use, without a restart */
   "POST /v1/models/{name}/use": {
     path: { name: string };
@@ -1365,6 +1596,13 @@ export interface Operations {
     body: GuestMode;
     answer: PrivacyState;
   };
+  /** Remove everything that was said and answered, for good */
+  "POST /v1/privacy/wipe": {
+    path: {};
+    query: {};
+    body: WipeRequest;
+    answer: Erased;
+  };
   /** List the questions that skills have open */
   "GET /v1/prompts": {
     path: {};
@@ -1406,6 +1644,20 @@ export interface Operations {
     query: {};
     body: undefined;
     answer: Erased;
+  };
+  /** Export a session as JSON lines: the session, its turns and their events */
+  "GET /v1/sessions/{session}/export": {
+    path: { session: SessionId };
+    query: { events?: boolean; audio?: boolean };
+    body: undefined;
+    answer: Blob;
+  };
+  /** Run a kept session again and say what comes out differently */
+  "POST /v1/sessions/{session}/replay": {
+    path: { session: SessionId };
+    query: {};
+    body: ReplayRequest;
+    answer: ReplayReport;
   };
   /** List the turns of a session, the oldest first */
   "GET /v1/sessions/{session}/turns": {
@@ -1511,6 +1763,13 @@ export interface Operations {
     query: {};
     body: undefined;
     answer: Status;
+  };
+  /** Show how much is remembered */
+  "GET /v1/store": {
+    path: {};
+    query: {};
+    body: undefined;
+    answer: StoreState;
   };
   /** Run a typed turn */
   "POST /v1/turns": {

@@ -17,6 +17,5 @@ export type {
   Told,
   UpdateFound,
 } from "./native";
-export type * from "./soon";
 export { webTransport } from "./web";
 export type * from "./generated";

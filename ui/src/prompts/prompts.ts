@@ -27,6 +27,7 @@ export function onLive(open: Open[], live: Live, nowMs: number): Open[] {
       return without(open, live.prompt);
     case "turn":
     case "notice":
+    case "model_pull":
     case "dropped":
       return open;
   }

@@ -9,7 +9,6 @@ import {
   type AppInfo,
   type Client,
   type Live,
-  type LivePull,
   type ModelPull,
   type Native,
   type Status,
@@ -89,7 +88,7 @@ export class Hub {
   #listen() {
     if (this.#isListening) return;
     this.#isListening = true;
-    const followed = follow<Live | LivePull>(this.client, "/v1/events", {
+    const followed = follow<Live>(this.client, "/v1/events", {
       opened: () => {
         this.isOnline = true;
         void this.#catchUp();
@@ -129,7 +128,7 @@ export class Hub {
     this.pulls = withPull(this.pulls, pull);
   }
 
-  #take(live: Live | LivePull) {
+  #take(live: Live) {
     if (live.type === "model_pull") {
       this.pulled(live.pull);
       return;

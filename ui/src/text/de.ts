@@ -362,7 +362,6 @@ export const de: Catalogue = {
     tryWords: "Set a timer for five minutes",
     tryType: "Für mich tippen",
     tryKey: (keys) => `Halte ${keys} oder den Knopf und sprich.`,
-    tryButton: "Halte den Knopf und sprich.",
     tryDone: "Das wurde auf diesem Rechner ausgerechnet, mit den Modellen, die bei Loqa dabei sind.",
     tryFailed: "Das ging noch nicht. Versuche es noch einmal, oder lass es tippen.",
     modelText:

@@ -512,7 +512,6 @@ export const en = {
     tryWords: "Set a timer for five minutes",
     tryType: "Type it for me",
     tryKey: (keys: string) => `Hold ${keys}, or the button, and speak.`,
-    tryButton: "Hold the button and speak.",
     tryDone: "That was worked out on this machine, with the models that came with Loqa.",
     tryFailed: "That did not work yet. Try again, or have it typed.",
     modelText:

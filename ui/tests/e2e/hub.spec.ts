@@ -72,6 +72,104 @@ test("a permission is taken away, given for once, and given again", async ({ hub
   await expect(allowed).toBeChecked();
 });
 
+const WEATHER = "What is the weather in Berlin?";
+
+test("a skill asks, and a no is a no", async ({ hub, page }) => {
+  await hub.open(page, "#/talk");
+  await ask(page, WEATHER);
+  const dialog = page.getByRole("dialog", { name: /weather asks/i });
+  await expect(dialog).toContainText("It asks for the first time.");
+  await expect(dialog).toContainText("http:call");
+  await expect(dialog).toContainText("127.0.0.1");
+  await expect(dialog.getByRole("button", { name: "Deny" })).toBeFocused();
+  await page.keyboard.press("Enter");
+  await expect(dialog).toBeHidden();
+  const conversation = page.getByRole("region", { name: "Conversation" });
+  const answers = conversation.getByRole("link", { name: "Show in Sessions" });
+  await expect(answers).toHaveCount(1);
+  await expect(conversation).toContainText("I may not ask the weather service.");
+
+  // A no holds for this time only; the next question is answered for good.
+  await ask(page, WEATHER);
+  await expect(dialog).toBeVisible();
+  await dialog.getByRole("button", { name: "Never, do not ask again" }).click();
+  await expect(dialog).toBeHidden();
+  await expect(answers).toHaveCount(2);
+  await ask(page, WEATHER);
+  await expect(answers).toHaveCount(3);
+  await expect(dialog).toBeHidden();
+
+  await page.getByRole("link", { name: "Skills" }).click();
+  await page.getByRole("link", { name: /weather/i }).click();
+  await expect(page.getByRole("listitem").filter({ hasText: "http:call" }).first()).toContainText("Never");
+  await page.getByRole("link", { name: "Audit" }).click();
+  await expect(page.getByRole("cell", { name: "question answered" })).toHaveCount(2);
+  await expect(page.getByText("Nothing left this machine.")).toBeVisible();
+});
+
+test("the window of a question shows it alone, and Esc is a no", async ({ hub, page }) => {
+  await hub.open(page, "#/skills/weather");
+  const lasting = page.getByRole("listitem").filter({ hasText: "http:call" }).first();
+  await lasting.getByRole("switch").click();
+  await expect(lasting.getByRole("switch")).toBeChecked();
+  await lasting.getByRole("switch").click();
+  await expect(lasting.getByRole("switch")).not.toBeChecked();
+
+  const window = await page.context().newPage();
+  await window.goto(`${hub.url}/ui/prompt.html`);
+  await expect(window.getByRole("heading", { name: "No question is open" })).toBeVisible();
+  await page.getByRole("link", { name: "Talk" }).click();
+  await ask(page, WEATHER);
+  await expect(window.getByRole("heading", { name: /weather asks/i })).toBeVisible();
+  await expect(window.getByText("127.0.0.1").first()).toBeVisible();
+  await expect(window.getByRole("button", { name: "Deny" })).toBeFocused();
+  await window.keyboard.press("Escape");
+  await expect(window.getByRole("heading", { name: "No question is open" })).toBeVisible();
+  await expect(page.getByRole("dialog")).toHaveCount(0);
+  const conversation = page.getByRole("region", { name: "Conversation" });
+  await expect(conversation).toContainText("I may not ask the weather service.");
+  expect(hub.weatherAsked()).toBe(0);
+
+  // With a yes it may, once.
+  await expect(conversation.getByRole("link", { name: "Show in Sessions" })).toHaveCount(1);
+  await ask(page, WEATHER);
+  await window.getByRole("button", { name: "Allow once" }).click();
+  await expect(conversation).toContainText("In Berlin it is 4 degrees");
+  expect(hub.weatherAsked()).toBe(1);
+  await window.close();
+  await page.getByRole("link", { name: "Audit" }).click();
+  await expect(page.getByText("Nothing left this machine.")).toHaveCount(0);
+});
+
+test("a session is run again, and comes out the same", async ({ hub, page }) => {
+  test.setTimeout(300_000);
+  await hub.open(page, "#/sessions");
+  await page
+    .getByRole("list", { name: "Sessions" })
+    .getByRole("link", { name: new RegExp(WORDS, "i") })
+    .first()
+    .click();
+  await page.getByRole("button", { name: "Run again" }).click();
+  const panel = page.getByRole("region", { name: "Run this session again" });
+  await panel.getByRole("button", { name: "Run again" }).click();
+  await expect(panel.getByText("All turns came out the same.")).toBeVisible({ timeout: 240_000 });
+  await expect(panel.getByRole("table").first()).toContainText("timer.start");
+});
+
+test("models say what they are, and how they would do here", async ({ hub, page }) => {
+  await hub.open(page, "#/models");
+  await expect(page.getByText(/on this machine\.$/)).toBeVisible();
+  const download = page.getByRole("button", { name: /^Download / }).first();
+  await download.click();
+  const sheet = page.getByRole("dialog");
+  await expect(sheet.getByText(/times as fast as speech|words a second/)).toBeVisible();
+  await expect(sheet.getByRole("button", { name: "Download" })).toBeDisabled();
+  await sheet.getByRole("checkbox").check();
+  await expect(sheet.getByRole("button", { name: "Download" })).toBeEnabled();
+  await sheet.getByRole("button", { name: "Cancel" }).click();
+  await expect(sheet).toHaveCount(0);
+});
+
 test("the record is intact, and says so", async ({ hub, page }) => {
   await hub.open(page, "#/audit");
   await page.getByRole("button", { name: "Verify" }).click();
@@ -106,6 +204,22 @@ test("a session is deleted when one says yes", async ({ hub, page }) => {
   await expect(dialog.getByRole("button", { name: "Cancel" })).toBeFocused();
   await dialog.getByRole("button", { name: "Delete" }).click();
   await expect(list.getByRole("link", { name: new RegExp(WORDS, "i") })).toHaveCount(0);
+});
+
+test("everything that was said is removed, and the record proves it", async ({ hub, page }) => {
+  await hub.open(page, "#/settings");
+  await page.getByRole("button", { name: /Remove everything that was said/ }).click();
+  const dialog = page.getByRole("dialog");
+  await expect(dialog.getByRole("button", { name: "Remove everything" })).toBeDisabled();
+  await dialog.getByLabel(/Type “remove”/).fill("remove");
+  await dialog.getByRole("button", { name: "Remove everything" }).click();
+  await expect(dialog).toHaveCount(0);
+  await expect(page.getByText(/sessions with .* turns are gone/)).toBeVisible();
+  await page.getByRole("link", { name: /^Row \d+$/ }).click();
+  await expect(page.getByRole("dialog")).toContainText("what was said removed");
+  await page.keyboard.press("Escape");
+  await page.getByRole("link", { name: "Sessions" }).click();
+  await expect(page.getByRole("heading", { name: "No sessions yet" })).toBeVisible();
 });
 
 test("without a login there is no window", async ({ hub, page }) => {

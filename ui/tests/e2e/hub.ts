@@ -4,8 +4,10 @@
 
 import { test as base, type Page } from "@playwright/test";
 import { spawn, type ChildProcess } from "node:child_process";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -54,37 +56,99 @@ async function end(child: ChildProcess) {
   clearTimeout(timer);
 }
 
-export const test = base.extend<object, { hub: Hub }>({
+/** A weather service on this machine, as the real one answers. */
+async function weatherService(): Promise<{ url: string; asked: () => number; close: () => Promise<void> }> {
+  let asked = 0;
+  const body = JSON.stringify({
+    current: { time: "2026-01-01T12:00", interval: 900, temperature_2m: 3.6, weather_code: 61 },
+    daily: {
+      time: ["2026-01-01", "2026-01-02"],
+      weather_code: [63, 3],
+      temperature_2m_max: [5.2, 7.5],
+      temperature_2m_min: [-1.4, -0.2],
+      precipitation_probability_max: [85, 5],
+    },
+  });
+  const server = createServer((_, response) => {
+    asked += 1;
+    response.writeHead(200, { "Content-Type": "application/json" }).end(body);
+  });
+  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+  const { port } = server.address() as AddressInfo;
+  return {
+    url: `http://127.0.0.1:${port}/v1/forecast`,
+    asked: () => asked,
+    close: () => new Promise((done) => (server.close(() => done()), server.closeAllConnections())),
+  };
+}
+
+/** The bundled skills; that for the weather asks a service of this machine, and asks for
+    more than it needs, so that the person is asked at its first use. */
+async function skills(data: string, service: string): Promise<string[]> {
+  const built = (name: string) => join(ROOT, "skills", name, "dist");
+  const weather = join(data, "weather");
+  await cp(built("weather"), weather, { recursive: true });
+  const manifest = join(weather, "skill.yaml");
+  const asks = /urls: \[.*?\], methods: \[GET\]/;
+  const text = await readFile(manifest, "utf8");
+  if (!asks.test(text)) throw new Error("the weather skill asks for something else");
+  const urls = `urls: ["${service}", "https://*.weather.test/"], methods: [GET], lan: true`;
+  await writeFile(manifest, text.replace(asks, urls));
+  return [built("timer"), built("shopping-list"), weather];
+}
+
+/** Starts a hub over a folder, and says how to reach it and how to end it. */
+export async function startHub(data: string, set: Record<string, string>): Promise<Hub & { end: () => Promise<void> }> {
+  const args = ["serve", "--json", "--silent", "--config", join(data, "loqa.toml")];
+  for (const [key, value] of Object.entries({ "paths.data": data, ...set })) args.push("--set", `${key}=${value}`);
+  await writeFile(join(data, "loqa.toml"), "");
+  const child = spawn(PROGRAM, args, { cwd: ROOT, stdio: ["ignore", "pipe", "pipe"] });
+  try {
+    const said = await ready(child);
+    const { api } = JSON.parse(said) as Started;
+    if (!api) throw new Error(`the hub has no API: ${said}`);
+    const token = (await readFile(api.token_file, "utf8")).trim();
+    return {
+      url: api.url,
+      end: () => end(child),
+      open: async (page, hash) => {
+        const response = await fetch(`${api.url}/v1/login/codes`, {
+          method: "POST",
+          headers: { Authorization: `Bearer ${token}` },
+        });
+        const { code } = (await response.json()) as { code: string };
+        const window = `${api.url}/ui/`;
+        await page.goto(`${window}#/login/${code}`);
+        await page.getByText("Connected", { exact: true }).waitFor();
+        await page.goto(`${window}${hash}`);
+      },
+    };
+  } catch (error) {
+    await end(child);
+    throw error;
+  }
+}
+
+interface AskingHub extends Hub {
+  /** How often the weather service of the test was asked. */
+  weatherAsked: () => number;
+}
+
+export const test = base.extend<object, { hub: AskingHub }>({
   hub: [
     // The fixture needs nothing of others.
     async ({}, use) => {
+      const weather = await weatherService();
       const data = await mkdtemp(join(tmpdir(), "loqa-ui-"));
-      const set = { "paths.data": data };
-      const args = ["serve", "--json", "--silent", "--config", join(data, "loqa.toml")];
-      for (const [key, value] of Object.entries(set)) args.push("--set", `${key}=${value}`);
-      await writeFile(join(data, "loqa.toml"), "");
-      const child = spawn(PROGRAM, args, { cwd: ROOT, stdio: ["ignore", "pipe", "pipe"] });
       try {
-        const said = await ready(child);
-        const { api } = JSON.parse(said) as Started;
-        if (!api) throw new Error(`the hub has no API: ${said}`);
-        const token = (await readFile(api.token_file, "utf8")).trim();
-        await use({
-          url: api.url,
-          open: async (page, hash) => {
-            const response = await fetch(`${api.url}/v1/login/codes`, {
-              method: "POST",
-              headers: { Authorization: `Bearer ${token}` },
-            });
-            const { code } = (await response.json()) as { code: string };
-            const window = `${api.url}/ui/`;
-            await page.goto(`${window}#/login/${code}`);
-            await page.getByText("Connected", { exact: true }).waitFor();
-            await page.goto(`${window}${hash}`);
-          },
-        });
+        const hub = await startHub(data, { "paths.skills": (await skills(data, weather.url)).join(",") });
+        try {
+          await use({ ...hub, weatherAsked: weather.asked });
+        } finally {
+          await hub.end();
+        }
       } finally {
-        await end(child);
+        await weather.close();
         await rm(data, { recursive: true, force: true });
       }
     },

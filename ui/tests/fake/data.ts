@@ -485,6 +485,14 @@ export const forecast = (name: string): api.Forecast => ({
   ram_free_mb: 9_200,
   fit: name.startsWith("whisper") ? "fits" : "tight",
   download_bytes: 2_600_000_000,
+  machine: {
+    hardware: "x86_64-8c-avx2",
+    cores: 8,
+    bytes_per_second: 21e9,
+    operations_per_second: 310e9,
+    ram_mb: 16_000,
+    ram_free_mb: 9_200,
+  },
 });
 
 export const pull = (state: string): api.ModelPull => ({

@@ -3,7 +3,7 @@
 // above the transport is the product's own code. It decides nothing and checks little:
 // what the hub decides is tested against the hub.
 
-import type { Live, LivePull, ModelPull, Problem, TalkMessage } from "../../src/backend";
+import type { Live, ModelPull, Problem, TalkMessage } from "../../src/backend";
 import type { Received, Sent, Socket, Transport } from "../../src/backend/client";
 import * as data from "./data";
 import { script } from "./talk";
@@ -27,7 +27,7 @@ export interface FakeOptions {
 /** Requests that were sent, for tests. */
 export interface FakeHub extends Transport {
   readonly sent: Sent[];
-  emit(live: Live | LivePull): void;
+  emit(live: Live): void;
 }
 
 const CONFLICT = Symbol("refused: something else is under way");
@@ -164,7 +164,7 @@ class FakeSocket implements Socket {
     });
   }
 
-  say(message: Live | LivePull | TalkMessage) {
+  say(message: Live | TalkMessage) {
     this.onmessage?.({ data: JSON.stringify(message) });
   }
 

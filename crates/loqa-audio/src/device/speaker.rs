@@ -340,11 +340,12 @@ impl Player {
         let error =
             AudioError::DeviceLost { direction: Direction::Speaker.as_str(), name: playback.name.clone(), reason };
         tracing::warn!(%error, "speaker");
-        self.playback = None;
         self.is_open.store(false, Ordering::Release);
         if let Some(answer) = self.answer.take() {
             self.emitter.emit(answer.number, OutputEvent::Failed { error });
         }
+        // Last: a device that went away may not let go of this thread.
+        self.playback = None;
     }
 
     /// Moves samples into the ring.
