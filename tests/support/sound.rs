@@ -116,7 +116,7 @@ impl Sound {
     pub fn listen(&self) -> Listener {
         let mut recorder = self
             .tool("parec")
-            .args(["--device=speaker.monitor", "--rate=16000", "--channels=1", "--format=s16le", "--latency-msec=20"])
+            .args(["--device=speaker.monitor", "--rate=16000", "--channels=1", "--format=s16le", "--latency-msec=500"])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
