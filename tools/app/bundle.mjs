@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// `npm run app:bundle`: the desktop app as a package that can be installed. Linux only: the
-// other systems' installers are made by the hosted workflow, with the same configuration.
+// `npm run app:bundle`: the desktop app as packages that can be installed, made from what
+// cargo and vite have built. Deliberately absent: publishing them.
 
 import { cp, mkdir, readFile, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { createHash } from "node:crypto";
@@ -12,17 +12,26 @@ import { BUILD_PROGRAMS, prepare } from "../setup/prepare.mjs";
 import { capture, passThrough } from "../setup/run.mjs";
 import { program, stage } from "./stage.mjs";
 
-const HELP = `usage: npm run app:bundle -- [--profile dev|release] [--no-build] [--stage]
+const HELP = `usage: npm run app:bundle -- [--profile dev|release] [--no-build] [--installers KINDS [--name NAME]]
 
-Builds the desktop app and what it needs, and makes a .deb, an .rpm and a .tar.gz.
+Builds the desktop app and what it needs, and makes a .deb, an .rpm and a .tar.gz of it.
 
-  --profile   release (by default), or dev: the programs that tests use, without symbols
-  --no-build  takes the programs and the window as they are
-  --stage     only lays out what \`tauri build\` puts into a bundle (for the hosted workflow)
+  --profile     release (by default), or dev: the programs that tests use, without symbols
+  --no-build    takes the programs and the window as they are
+  --installers  other kinds than deb,rpm: appimage on Linux, app,dmg on macOS, nsis on Windows;
+                these download tools of the bundler's, so they are made by the hosted workflow
+  --name        what the platform is called in the names of the installers: darwin-aarch64
 `;
 
-/** Makes the bundles. @returns {Promise<string[]>} their paths */
-export async function bundle({ profile, env }) {
+/** Endings of what a person installs, and of what the updater takes, with its signature. */
+const INSTALLERS = /\.(deb|rpm|AppImage|dmg|app\.tar\.gz|exe)(\.sig)?$/;
+
+/**
+ * Makes the bundles.
+ * @param {{profile: "dev" | "release", kinds: string[], name: string | null, env: NodeJS.ProcessEnv}} of
+ * @returns {Promise<string[]>} their paths
+ */
+export async function bundle({ profile, kinds, name, env }) {
   const built = join(targetFolder(env), folderOf(profile));
   const triple = await hostTriple(env);
   await stage({ built, tools: toolsFolder(env), triple, env });
@@ -31,29 +40,54 @@ export async function bundle({ profile, env }) {
   const target = join(targetFolder(env), "app-bundle");
   await rm(target, { recursive: true, force: true });
   await mkdir(join(target, folderOf(profile)), { recursive: true });
-  await program(join(built, "loqa-desktop"), join(target, folderOf(profile), "loqa-desktop"), env);
+  const desktop = `loqa-desktop${process.platform === "win32" ? ".exe" : ""}`;
+  await program(join(built, desktop), join(target, folderOf(profile), desktop), env);
   const cli = join(ROOT, "node_modules", "@tauri-apps", "cli", "tauri.js");
-  const args = ["bundle", "--bundles", "deb,rpm", "--no-sign", "--config", join("src-tauri", "tauri.bundle.conf.json")];
+  const args = ["bundle", "--bundles", kinds.join(","), "--config", join("src-tauri", "tauri.bundle.conf.json")];
+  const updater = updaterSettings(env);
+  if (updater) args.push("--config", JSON.stringify({ ...updater, bundle: { createUpdaterArtifacts: true } }));
   if (profile === "dev") args.push("--debug");
-  const bundler = { ...env, CARGO_TARGET_DIR: target, CI: "true" };
+  const bundler = { ...withoutEmpty(env), CARGO_TARGET_DIR: target, CI: "true" };
   if ((await passThrough(process.execPath, [cli, ...args], { cwd: ROOT, env: bundler })) !== 0) throw new Error("the bundler failed; its words stand above");
 
   const out = join(targetFolder(env), "bundle", profile);
   await rm(out, { recursive: true, force: true });
   await mkdir(out, { recursive: true });
   const made = [];
-  for (const kind of ["deb", "rpm"]) {
-    const folder = join(target, folderOf(profile), "bundle", kind);
-    for (const name of await readdir(folder)) {
-      if (!name.endsWith(`.${kind}`)) continue;
-      await cp(join(folder, name), join(out, name));
-      made.push(join(out, name));
+  const bundles = join(target, folderOf(profile), "bundle");
+  for (const kind of await readdir(bundles)) {
+    for (const file of await readdir(join(bundles, kind))) {
+      if (!INSTALLERS.test(file)) continue;
+      const path = join(out, name ? named(file, name) : file);
+      await cp(join(bundles, kind, file), path);
+      made.push(path);
     }
   }
-  made.push(await archive(made.find((path) => path.endsWith(".deb")), out, target, env));
+  const deb = made.find((path) => path.endsWith(".deb"));
+  if (deb) made.push(await archive(deb, out, target, env));
   await rm(target, { recursive: true, force: true });
   await writeFile(join(out, "SHA256SUMS"), await sums(made));
   return made;
+}
+
+/**
+ * Whom the app asks for updates and whose signature it takes, where the hosted workflow says
+ * so and holds the key to sign with; the app's own build reads the same.
+ */
+export function updaterSettings({ UPDATER_PUBLIC_KEY: pubkey, UPDATER_ENDPOINT: endpoint, TAURI_SIGNING_PRIVATE_KEY: key }) {
+  return pubkey && endpoint && key ? { plugins: { updater: { pubkey, endpoints: [endpoint] } } } : null;
+}
+
+/** `Loqa_1.2.3_x64-setup.exe` of `windows-x86_64` becomes `Loqa_1.2.3-windows-x86_64-setup.exe`. */
+export function named(file, name) {
+  const [, product, version, ending] = /^(Loqa)(?:[_-](\d[\d.]*\d))?.*?((?:-setup\.exe|\.app\.tar\.gz|\.[A-Za-z]+)(?:\.sig)?)$/.exec(file) ?? [];
+  if (!product) return file;
+  return `${product}${version ? `_${version}` : ""}-${name}${ending}`;
+}
+
+/** A secret that a fork does not have comes as an empty text, which the bundler would take for a wrong one. */
+function withoutEmpty(env) {
+  return Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ""));
 }
 
 /** The tree of the package as an archive, for systems without either kind of package. */
@@ -88,10 +122,15 @@ async function main(args) {
     process.stdout.write(HELP);
     return 0;
   }
-  const at = args.indexOf("--profile");
-  const profile = at < 0 ? "release" : args[at + 1];
-  const rest = args.filter((_, index) => at < 0 || (index !== at && index !== at + 1));
-  const unknown = rest.find((arg) => arg !== "--no-build" && arg !== "--stage");
+  const rest = [...args];
+  const taken = (option, otherwise) => {
+    const at = rest.indexOf(option);
+    return at < 0 ? otherwise : rest.splice(at, 2)[1];
+  };
+  const profile = taken("--profile", "release");
+  const kinds = taken("--installers", "deb,rpm").split(",");
+  const name = taken("--name", null);
+  const unknown = rest.find((arg) => arg !== "--no-build");
   if (unknown || (profile !== "dev" && profile !== "release")) {
     process.stderr.write(`error: ${unknown ? `unknown option \`${unknown}\`` : "a profile is dev or release"}\n\n${HELP}`);
     return 2;
@@ -101,17 +140,11 @@ async function main(args) {
   if (!args.includes("--no-build")) {
     if ((await passThrough("npm", ["run", "--silent", "ui:build"], { cwd: ROOT, env })) !== 0) return 1;
     const cargo = [...BUILD_PROGRAMS, ...(profile === "release" ? ["--release"] : [])];
-    if ((await passThrough("cargo", cargo, { cwd: ROOT, env })) !== 0) return 1;
+    const updater = updaterSettings(env);
+    const building = updater ? { ...env, TAURI_CONFIG: JSON.stringify(updater) } : env;
+    if ((await passThrough("cargo", cargo, { cwd: ROOT, env: building })) !== 0) return 1;
   }
-  if (args.includes("--stage")) {
-    await stage({ built: join(targetFolder(env), folderOf(profile)), tools: toolsFolder(env), triple: await hostTriple(env), env });
-    return 0;
-  }
-  if (process.platform !== "linux") {
-    process.stderr.write("error: on this system the hosted workflow makes the installer: .github/workflows/release.yml\n");
-    return 1;
-  }
-  for (const path of await bundle({ profile, env })) {
+  for (const path of await bundle({ profile, kinds, name, env })) {
     const { size } = await stat(path);
     process.stdout.write(`${path}  ${(size / 1e6).toFixed(1)} MB\n`);
   }

@@ -70,8 +70,13 @@ async function sameTree(deb, rpm, archive) {
     await capture("sh", ["-c", 'cd "$1" && rpm2cpio "$2" | cpio -idm --quiet', "sh", trees[1], rpm]);
     await capture("tar", ["-xzf", archive, "-C", trees[2], "--transform=s,^[^/]*,usr,"]);
     const [inDeb, inRpm, inTar] = await Promise.all(trees.map(digests));
-    // Each kind of package keeps the licence where its system looks for it.
-    const common = (files) => [...files].filter(([path]) => !/^usr\/share\/(doc|licenses)\//.test(path)).sort();
+    // Each kind of package keeps the licence where its system looks for it, and the bundler
+    // writes into the app's program which kind it is of.
+    const common = (files) =>
+      [...files]
+        .filter(([path]) => !/^usr\/share\/(doc|licenses)\//.test(path))
+        .map(([path, digest]) => (path === "usr/bin/loqa-desktop" ? [path, "-"] : [path, digest]))
+        .sort();
     for (const [name, other] of [[rpm, inRpm], [archive, inTar]]) {
       const [ours, theirs] = [common(inDeb), common(other)].map((list) => list.map((pair) => pair.join("  ")));
       const differing = [...ours.filter((line) => !theirs.includes(line)), ...theirs.filter((line) => !ours.includes(line))];

@@ -64,11 +64,14 @@ async function packages() {
   return found;
 }
 
-async function licenceTexts(folder) {
+/** Those of the folder, and of the sources of others that it carries in folders of their own (ggml). */
+async function licenceTexts(folder, depth = 1) {
   const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
   const texts = [];
   for (const entry of entries) {
-    if (entry.isFile() && IS_LICENCE.test(entry.name)) texts.push((await readFile(join(folder, entry.name), "utf8")).replaceAll("\r\n", "\n"));
+    const path = join(folder, entry.name);
+    if (entry.isFile() && IS_LICENCE.test(entry.name)) texts.push((await readFile(path, "utf8")).replaceAll("\r\n", "\n"));
+    if (entry.isDirectory() && depth > 0 && entry.name !== "node_modules") texts.push(...(await licenceTexts(path, depth - 1)));
   }
   return texts;
 }

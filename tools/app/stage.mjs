@@ -28,7 +28,10 @@ export async function stage({ built, tools, triple, env }) {
   for (const folder of [programs, files, join(STAGE, "frameworks")]) await mkdir(folder, { recursive: true });
 
   for (const name of PROGRAMS) await program(join(built, name + EXE), join(programs, `${name}-${triple}${EXE}`), env);
-  await program(join(tools, "nats", `nats-server${EXE}`), join(programs, `loqa-nats-${triple}${EXE}`), env);
+  // As it was fetched, so that its digest is the pinned one.
+  const nats = join(programs, `loqa-nats-${triple}${EXE}`);
+  await file(join(tools, "nats", `nats-server${EXE}`), nats);
+  await chmod(nats, 0o755);
 
   const runtime = join(tools, "onnxruntime", RUNTIME);
   if (process.platform === "darwin") await file(runtime, join(STAGE, "frameworks", RUNTIME));
