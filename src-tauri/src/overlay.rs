@@ -1,6 +1,6 @@
-//! When the overlay is there: from the moment at which somebody is listened to while the main
-//! window is not in front, until a moment after the turn has ended. Pure; the clock is an
-//! argument.
+//! When the overlay is there: from the moment at which somebody is listened to, or is told why
+//! not, while the main window is not in front, until a moment after the turn has ended. Pure;
+//! the clock is an argument.
 //!
 //! Deliberately absent: the window itself, see `windows`.
 
@@ -50,6 +50,17 @@ impl Overlay {
             return self.hide();
         }
         self.due(now)
+    }
+
+    /// The key did nothing, for a reason that the overlay names: without it a person who presses
+    /// a key in another program would not learn that nobody listens.
+    pub fn refused(&mut self, is_main_focused: bool, now: Instant) -> Option<Act> {
+        if is_main_focused {
+            return None;
+        }
+        self.is_shown = true;
+        self.hide_at = Some(now + LINGER);
+        Some(Act::Show)
     }
 
     /// When [`Overlay::due`] is to be asked.
@@ -111,6 +122,17 @@ mod tests {
         }
         overlay.step(Listening, false, now);
         assert_eq!(overlay.step(Thinking, true, now), Some(Act::Hide), "the person went to the window");
+    }
+
+    #[test]
+    fn a_key_that_does_nothing_is_explained() {
+        let now = Instant::now();
+        let mut overlay = Overlay::default();
+        assert_eq!(overlay.refused(true, now), None, "the window says it");
+        assert_eq!(overlay.refused(false, now), Some(Act::Show));
+        assert_eq!(overlay.step(Muted, false, now), None);
+        assert_eq!(overlay.due(now + LINGER), Some(Act::Hide));
+        assert_eq!(overlay.hide_at(), None);
     }
 
     #[test]

@@ -46,9 +46,14 @@ pub async fn talk<R: Runtime>(app: AppHandle<R>, talk: Talk, mut events: tokio::
                 if let Err(error) = app.emit("talk", &event) {
                     tracing::debug!(%error, "a window was not told");
                 }
-                // Twenty a second, and no state in it.
-                if !matches!(event, TalkEvent::Level { .. }) {
-                    show(&app, &talk, &mut overlay);
+                match event {
+                    // Twenty a second, and no state in it.
+                    TalkEvent::Level { .. } => {}
+                    TalkEvent::Refused { .. } => {
+                        show(&app, &talk, &mut overlay);
+                        act(&app, overlay.refused(windows::is_main_focused(&app), Instant::now()));
+                    }
+                    _ => show(&app, &talk, &mut overlay),
                 }
             }
             Wake::Talk(Err(RecvError::Lagged(missed))) => {

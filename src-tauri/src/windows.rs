@@ -41,9 +41,10 @@ const OVERLAY_SIZE: LogicalSize<f64> = LogicalSize::new(480.0, 136.0);
 const OVERLAY_MARGIN: f64 = 24.0;
 /// Size of the window for questions, in logical pixels. Chosen: the longest question at 800×600.
 const PROMPT_SIZE: LogicalSize<f64> = LogicalSize::new(600.0, 560.0);
-/// What stands there before a page does: the dark ground of the pages. Chosen, so that no
-/// window flashes white.
-const GROUND: Color = Color(24, 26, 31, 255);
+/// The grounds of the pages, `--canvas` in `ui/src/styles/tokens.css`, so that no window
+/// flashes in the other one before its page is there.
+const LIGHT: Color = Color(245, 245, 241, 255);
+const DARK: Color = Color(18, 20, 23, 255);
 
 /// With `LANG=C.UTF-8`, usual in containers, WebKitGTK calls the language `C`, which is none
 /// and throws in every formatter; such a web view speaks English.
@@ -131,8 +132,16 @@ fn guarded<'a, R: Runtime>(
         .on_permission_request(|_, _| PermissionResponse::Deny)
         .initialization_script(LANGUAGE)
         .data_directory(app.state::<Shell>().data.join("webview"))
-        .background_color(GROUND)
+        .background_color(ground(app))
         .disable_drag_drop_handler()
+}
+
+fn ground<R: Runtime>(app: &AppHandle<R>) -> Color {
+    let preferences = app.state::<Shell>().settings.get().preferences;
+    match preferences.get("theme").and_then(serde_json::Value::as_str) {
+        Some("dark") => DARK,
+        _ => LIGHT,
+    }
 }
 
 /// Whether a window may show an address; `is_hub` when its origin is that of the running hub.

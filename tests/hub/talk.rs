@@ -100,16 +100,23 @@ impl App {
 
     /// Waits until neither device has a fault, and there is sound from before the key again.
     fn both_work(&mut self) {
+        self.until_snapshot("both devices work", |snapshot| {
+            snapshot["microphone"].is_null() && snapshot["speaker"].is_null()
+        });
+        self.warm();
+    }
+
+    /// Waits until things stand like that.
+    fn until_snapshot(&mut self, what: &str, fits: impl Fn(&Value) -> bool) {
         let end = Instant::now() + PATIENCE;
         loop {
             let snapshot = self.ask("snapshot");
-            if snapshot["microphone"].is_null() && snapshot["speaker"].is_null() {
-                break;
+            if fits(&snapshot) {
+                return;
             }
-            assert!(Instant::now() < end, "both devices are found: {snapshot}");
+            assert!(Instant::now() < end, "{what}: {snapshot}");
             std::thread::sleep(Duration::from_millis(100));
         }
-        self.warm();
     }
 
     /// Waits until the microphone has given half a second of sound.
@@ -390,11 +397,9 @@ fn devices_are_chosen_go_away_and_come_back() {
 
     // A device that is not there, and the way back.
     app.tell("choose nowhere nowhere");
-    for device in ["microphone", "speaker"] {
-        app.until("it is missing", |line| is(line, device) && line["event"]["fault"] == "missing");
-    }
-    let snapshot = app.ask("snapshot");
-    assert_eq!((&snapshot["microphone"], &snapshot["speaker"]), (&json!("missing"), &json!("missing")));
+    app.until_snapshot("both are missing", |snapshot| {
+        snapshot["microphone"] == "missing" && snapshot["speaker"] == "missing"
+    });
     app.tell("text set a timer for five minutes");
     let report = app.report();
     assert_eq!(report["failure"], Value::Null, "without a speaker the answer is text: {report}");
@@ -435,9 +440,12 @@ fn turns_follow_each_other_and_are_measured() {
         let report = app.report();
         assert_eq!(report["failure"], Value::Null, "turn {turn}: {report}");
         hear_speech(&speaker, mark);
-        app.tell("text cancel all timers");
-        let report = app.report();
-        assert_eq!(report["failure"], Value::Null, "turn {turn}: {report}");
+        // No more than twenty can run at once.
+        if turn % 10 == 9 {
+            app.tell("text cancel all timers");
+            let report = app.report();
+            assert_eq!(report["failure"], Value::Null, "turn {turn}: {report}");
+        }
         app.log.clear();
     }
     let figures = app.ask("figures");

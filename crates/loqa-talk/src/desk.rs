@@ -35,8 +35,8 @@ const GIVE_UP: Duration = Duration::from_secs(15);
 const READY: Duration = Duration::from_mins(1);
 /// Notes of turns that may wait. Chosen: two per turn.
 const NOTES: usize = 16;
-/// What a speaker is tried with.
-const TRIAL: &str = "Hello, this is Loqa.";
+/// What a speaker is tried with, by the language that is spoken.
+const TRIALS: &[(&str, &str)] = &[("de", "Hallo, hier ist Loqa."), ("", "Hello, this is Loqa.")];
 /// Longest wait for an announcement to be taken. Chosen.
 const ANNOUNCING: Duration = Duration::from_secs(1);
 
@@ -250,7 +250,11 @@ impl Desk {
                 }
             }
             Order::TrySpeaker => {
-                if tokio::time::timeout(ANNOUNCING, self.hub.announce(TRIAL)).await.is_err() {
+                let config = self.hub.config();
+                let language = config.text("stt.language");
+                let trial =
+                    TRIALS.iter().find(|(prefix, _)| language.starts_with(prefix)).map_or("", |(_, trial)| trial);
+                if tokio::time::timeout(ANNOUNCING, self.hub.announce(trial)).await.is_err() {
                     tracing::warn!("the speaker is not tried: too many announcements wait");
                 }
             }

@@ -23,8 +23,14 @@ export interface Asked {
   given: Record<string, unknown>;
 }
 
+export interface FakeShell {
+  asked: Asked[];
+  tell: (told: TalkTold) => void;
+  navigate: (route: string) => void;
+}
+
 /** Puts the shell into the page. */
-export function fakeShell(options: ShellOptions): { asked: Asked[]; tell: (told: TalkTold) => void } {
+export function fakeShell(options: ShellOptions): FakeShell {
   const asked: Asked[] = [];
   const device = (id: string, name: string, isDefault = false) => ({ id, name, isDefault });
   let devices: DeviceList = {
@@ -117,7 +123,7 @@ export function fakeShell(options: ShellOptions): { asked: Asked[]; tell: (told:
     },
     { shouldMockEvents: true },
   );
-  return { asked, tell };
+  return { asked, tell, navigate: (route) => void emit("navigate", { route }) };
 }
 
 function play(talk: string, tell: (told: TalkTold) => void) {
