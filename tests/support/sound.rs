@@ -7,7 +7,7 @@ use loqa_protocol::audio::{INPUT_FRAME_SAMPLES, INPUT_SAMPLE_RATE};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// An id of the virtual microphone, as ALSA names it.
@@ -15,16 +15,21 @@ pub const MICROPHONE: &str = "desk_microphone";
 /// An id of the virtual speaker.
 pub const SPEAKER: &str = "desk_speaker";
 
+/// One server at a time: sound is real time, and two of them fall behind on a small machine.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// A sound server with one virtual microphone and one virtual speaker.
 pub struct Sound {
     server: Child,
     folder: tempfile::TempDir,
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl Sound {
     /// Starts it.
     #[must_use]
     pub fn start() -> Self {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().unwrap();
         // Below a folder of its own, so that a sound server of the user is neither used nor disturbed.
         let named = |name: &str, device: &str| {
@@ -35,7 +40,7 @@ impl Sound {
             + &named(SPEAKER, "speaker");
         std::fs::write(folder.path().join("alsa.conf"), alsa).unwrap();
         let server = Self::serve(folder.path());
-        let sound = Self { server, folder };
+        let sound = Self { server, folder, _turn: turn };
         sound.set_up();
         sound
     }

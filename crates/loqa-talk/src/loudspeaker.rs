@@ -24,6 +24,9 @@ const LOOK: Duration = Duration::from_secs(1);
 const ORDERS: usize = 64;
 /// Announcements that may wait. Chosen; more than that fail.
 const WAITING: usize = 16;
+/// How often an answer goes on after its device went away. Chosen: a sound server of a machine
+/// under load takes a stream away every few seconds, and gives the next one at once.
+const LOSSES: u32 = 5;
 /// Longest wait for the end. Chosen: above that for a device to open or close.
 const CLOSING: Duration = Duration::from_secs(12);
 
@@ -166,22 +169,13 @@ struct Job {
     is_playing: bool,
     /// When its first sample was played, for the first time.
     first: Option<Instant>,
-    /// It was put on another device once; a second loss ends it.
-    was_lost: bool,
+    /// How often its device went away; [`LOSSES`] end it.
+    losses: u32,
 }
 
 impl Job {
     fn new(driver: SinkDriver, kind: Kind, heard: Option<Heard>) -> Self {
-        Self {
-            driver,
-            kind,
-            heard,
-            kept: Vec::new(),
-            is_complete: false,
-            is_playing: false,
-            first: None,
-            was_lost: false,
-        }
+        Self { driver, kind, heard, kept: Vec::new(), is_complete: false, is_playing: false, first: None, losses: 0 }
     }
 
     fn tell(&self, event: SinkEvent) {
@@ -441,10 +435,10 @@ impl Player {
                 }
             }
             OutputEvent::Drained => self.end_job(SinkEvent::Drained),
-            OutputEvent::Failed { error } if job.was_lost => self.end_job(SinkEvent::Failed(error.to_string())),
+            OutputEvent::Failed { error } if job.losses >= LOSSES => self.end_job(SinkEvent::Failed(error.to_string())),
             OutputEvent::Failed { error } => {
                 tracing::warn!(%error, "speaker");
-                job.was_lost = true;
+                job.losses += 1;
                 self.lost();
             }
         }
