@@ -37,7 +37,10 @@ it("what is offered fits what is there", () => {
     canGet: false,
     canRemove: false,
   });
-  expect(offer(model("x", { state: "incomplete" }), all, null)).toMatchObject({ canGet: true, canRemove: true });
+  expect(offer(model("x", { state: "incomplete", can_pull: true }), all, null)).toMatchObject({
+    canGet: true,
+    canRemove: true,
+  });
   expect(offer(all[2] as Model, all, null)).toEqual({
     canGet: false,
     canUse: true,
