@@ -12,7 +12,7 @@ const pull = (name: string, more: Partial<ModelPull> = {}): ModelPull => ({
 });
 
 const model = (name: string, more: Partial<Model> = {}) =>
-  ({ name, kind: "llm", state: "installed", bundled: false, bytes: 10, tier: null, ...more }) as Model;
+  ({ name, kind: "llm", state: "installed", bundled: false, can_pull: false, bytes: 10, tier: null, ...more }) as Model;
 
 it("what is told last about a model counts", () => {
   const pulls = [pull("a"), pull("b", { state: "done" })].reduce(withPull, [] as ModelPull[]);
