@@ -44,6 +44,8 @@ impl Sound {
         let socket = folder.join("native");
         let mut command = Command::new("pulseaudio");
         command
+            // It would take a core from whatever else a small machine does.
+            .args(["--realtime=no", "--high-priority=no"])
             .args(["-n", "--daemonize=no", "--use-pid-file=no", "--exit-idle-time=-1", "--log-target=stderr"])
             .args(["-L", "module-null-sink sink_name=speaker"])
             .args(["-L", "module-null-sink sink_name=mouth"])

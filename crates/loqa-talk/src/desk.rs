@@ -63,7 +63,7 @@ pub(crate) enum Order {
 enum Note {
     /// The first sample of this turn's answer was played.
     Heard(u64),
-    Ended(u64, Option<TurnReport>),
+    Ended(u64, Option<Box<TurnReport>>),
 }
 
 /// Everything that can wake the desk.
@@ -334,7 +334,7 @@ impl Desk {
     }
 
     /// The turn has ended; its last events may still be on their way.
-    async fn ended(&mut self, number: u64, report: Option<TurnReport>) {
+    async fn ended(&mut self, number: u64, report: Option<Box<TurnReport>>) {
         let Some(running) = self.running.as_mut().filter(|running| running.number == number) else { return };
         let Some(report) = report else {
             // The hub is stopping.
@@ -344,7 +344,7 @@ impl Desk {
         let has_events = !report.failure.as_ref().is_some_and(|failure| {
             failure.hop == Hop::Input && matches!(failure.code, ErrorCode::NotUnderstood | ErrorCode::TextTooLong)
         });
-        running.report = Some(report);
+        running.report = Some(*report);
         running.due = Some(Instant::now() + if has_events { LAST_EVENT } else { Duration::ZERO });
         self.close_turn().await;
     }
@@ -543,7 +543,7 @@ impl Desk {
         let notes = self.note_sender.clone();
         tokio::spawn(async move {
             // The desk may be gone.
-            let _gone = notes.send(Note::Ended(number, running.report().await.ok())).await;
+            let _gone = notes.send(Note::Ended(number, running.report().await.ok().map(Box::new))).await;
         });
         self.show();
         self.shared.tell(TalkEvent::Hub { message: HubMessage::Started { session, turn } });

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 /// One thing that happened, in the order in which a window is to take it in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "the large variant is the usual one, and a window takes them at once")]
 pub enum TalkEvent {
     /// One can talk: the engines are up.
     Opened,
@@ -67,7 +68,6 @@ pub enum TalkEvent {
 /// What the hub says of a turn; the messages of `/v1/talk` of the same names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-#[expect(clippy::large_enum_variant, reason = "a few per turn, and the large variants are the usual ones")]
 pub enum HubMessage {
     /// The turn begins.
     Started {
