@@ -140,13 +140,13 @@ fn grab_now<R: Runtime>(app: &AppHandle<R>, held: Option<String>, wanted: Option
         let is_active = held.is_some();
         return HotkeyState { accelerator: held, is_active, ..HotkeyState::default() };
     }
-    if let Some(wanted) = &wanted {
-        if let Err(problem) = register(app, wanted) {
-            // The former key was not touched yet.
-            let is_active = held.is_some();
-            let accelerator = held.or_else(|| Some(wanted.clone()));
-            return HotkeyState { accelerator, is_active, is_portal: false, problem: Some(problem) };
-        }
+    if let Some(wanted) = &wanted
+        && let Err(problem) = register(app, wanted)
+    {
+        // The former key was not touched yet.
+        let is_active = held.is_some();
+        let accelerator = held.or_else(|| Some(wanted.clone()));
+        return HotkeyState { accelerator, is_active, is_portal: false, problem: Some(problem) };
     }
     if let Some(held) = held
         && let Err(error) = app.global_shortcut().unregister(held.as_str())

@@ -49,6 +49,7 @@ fn main() -> ExitCode {
 
 /// WebKitGTK's own way of drawing leaves windows blank with some drivers
 /// (<https://github.com/tauri-apps/tauri/issues/9304>); a person may still choose it.
+#[expect(clippy::disallowed_methods, reason = "WebKitGTK takes it from the environment only, and no thread runs yet")]
 fn prepare_web_view() {
     const VARIABLE: &str = "WEBKIT_DISABLE_DMABUF_RENDERER";
     if cfg!(target_os = "linux") && std::env::var_os(VARIABLE).is_none() {

@@ -23,7 +23,8 @@ const PROMPT_LINGER: Duration = Duration::from_millis(800);
 
 /// Everything that can wake the relay.
 enum Wake {
-    Talk(Result<TalkEvent, RecvError>),
+    /// Boxed: it is many times the size of the others.
+    Talk(Box<Result<TalkEvent, RecvError>>),
     OverlayDue,
     Guest,
 }
@@ -37,30 +38,19 @@ pub async fn talk<R: Runtime>(app: AppHandle<R>, talk: Talk, mut events: tokio::
     loop {
         let due = overlay.hide_at();
         let wake = tokio::select! {
-            event = events.recv() => Wake::Talk(event),
+            event = events.recv() => Wake::Talk(Box::new(event)),
             () = sleep_until(due) => Wake::OverlayDue,
             _ = guest.tick() => Wake::Guest,
         };
         match wake {
-            Wake::Talk(Ok(event)) => {
-                if let Err(error) = app.emit("talk", &event) {
-                    tracing::debug!(%error, "a window was not told");
+            Wake::Talk(event) => match *event {
+                Ok(event) => tell(&app, &talk, &mut overlay, &event),
+                Err(RecvError::Lagged(missed)) => {
+                    tracing::warn!(missed, "windows were too slow for what happens while talking");
+                    show(&app, &talk, &mut overlay);
                 }
-                match event {
-                    // Twenty a second, and no state in it.
-                    TalkEvent::Level { .. } => {}
-                    TalkEvent::Refused { .. } => {
-                        show(&app, &talk, &mut overlay);
-                        act(&app, overlay.refused(windows::is_main_focused(&app), Instant::now()));
-                    }
-                    _ => show(&app, &talk, &mut overlay),
-                }
-            }
-            Wake::Talk(Err(RecvError::Lagged(missed))) => {
-                tracing::warn!(missed, "windows were too slow for what happens while talking");
-                show(&app, &talk, &mut overlay);
-            }
-            Wake::Talk(Err(RecvError::Closed)) => return,
+                Err(RecvError::Closed) => return,
+            },
             Wake::OverlayDue => act(&app, overlay.due(Instant::now())),
             Wake::Guest => {
                 if let Some(privacy) = app.state::<Shell>().privacy() {
@@ -68,6 +58,21 @@ pub async fn talk<R: Runtime>(app: AppHandle<R>, talk: Talk, mut events: tokio::
                 }
             }
         }
+    }
+}
+
+fn tell<R: Runtime>(app: &AppHandle<R>, talk: &Talk, overlay: &mut Overlay, event: &TalkEvent) {
+    if let Err(error) = app.emit("talk", event) {
+        tracing::debug!(%error, "a window was not told");
+    }
+    match event {
+        // Twenty a second, and no state in it.
+        TalkEvent::Level { .. } => {}
+        TalkEvent::Refused { .. } => {
+            show(app, talk, overlay);
+            act(app, overlay.refused(windows::is_main_focused(app), Instant::now()));
+        }
+        _ => show(app, talk, overlay),
     }
 }
 

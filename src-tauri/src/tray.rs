@@ -208,13 +208,15 @@ async fn has_host() -> bool {
     const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
     let asked = async {
         let bus = zbus::Connection::session().await?;
-        let watcher = zbus::Proxy::new(
-            &bus,
-            "org.kde.StatusNotifierWatcher",
-            "/StatusNotifierWatcher",
-            "org.kde.StatusNotifierWatcher",
-        );
-        watcher.await?.get_property::<bool>("IsStatusNotifierHostRegistered").await
+        // Nothing is kept of it: a bus without a watcher would be complained about in the log.
+        let watcher: zbus::Proxy<'_> = zbus::proxy::Builder::new(&bus)
+            .destination("org.kde.StatusNotifierWatcher")?
+            .path("/StatusNotifierWatcher")?
+            .interface("org.kde.StatusNotifierWatcher")?
+            .cache_properties(zbus::proxy::CacheProperties::No)
+            .build()
+            .await?;
+        watcher.get_property::<bool>("IsStatusNotifierHostRegistered").await
     };
     matches!(tokio::time::timeout(PATIENCE, asked).await, Ok(Ok(true)))
 }

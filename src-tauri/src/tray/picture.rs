@@ -31,7 +31,7 @@ pub fn draw(phase: TalkPhase) -> Vec<u8> {
                 }
             }
             let covered = white + rim;
-            let grey = if covered == 0 { 0 } else { (white * 255 + rim * 40) / covered };
+            let grey = (white * 255 + rim * 40_u32).checked_div(covered).unwrap_or(0);
             let grey = u8::try_from(grey).unwrap_or(255);
             pixels.extend([grey, grey, grey, u8::try_from(covered * 255 / samples).unwrap_or(255)]);
         }

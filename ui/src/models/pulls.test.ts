@@ -12,7 +12,7 @@ const pull = (name: string, more: Partial<ModelPull> = {}): ModelPull => ({
 });
 
 const model = (name: string, more: Partial<Model> = {}) =>
-  ({ name, kind: "llm", state: "installed", bundled: false, bytes: 10, tier: null, ...more }) as Model;
+  ({ name, kind: "llm", state: "installed", bundled: false, can_pull: false, bytes: 10, tier: null, ...more }) as Model;
 
 it("what is told last about a model counts", () => {
   const pulls = [pull("a"), pull("b", { state: "done" })].reduce(withPull, [] as ModelPull[]);
@@ -37,7 +37,10 @@ it("what is offered fits what is there", () => {
     canGet: false,
     canRemove: false,
   });
-  expect(offer(model("x", { state: "incomplete" }), all, null)).toMatchObject({ canGet: true, canRemove: true });
+  expect(offer(model("x", { state: "incomplete", can_pull: true }), all, null)).toMatchObject({
+    canGet: true,
+    canRemove: true,
+  });
   expect(offer(all[2] as Model, all, null)).toEqual({
     canGet: false,
     canUse: true,

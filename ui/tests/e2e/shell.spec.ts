@@ -2,6 +2,7 @@
 // what is different from a browser.
 
 import { expect, test, type Page } from "@playwright/test";
+import { MARKUP } from "./markup";
 
 interface Asked {
   command: string;
@@ -165,3 +166,51 @@ test("a download shows how far it is and can be stopped", async ({ page }) => {
   await expect(page.getByText(/The download was cancelled/)).toBeVisible();
   await expect(page.getByRole("button", { name: "Download Qwen 4B" })).toBeEnabled();
 });
+
+interface Looked {
+  owned: boolean;
+  elements: number;
+  shown: number;
+}
+
+/** Has every text said and answered, and looks at what became of it. */
+async function sayAll(page: Page): Promise<Looked> {
+  return page.evaluate(async (texts) => {
+    const { shell } = window as unknown as { shell: { tell: (told: unknown) => void } };
+    const settled = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+    const strange =
+      "script:not([src]),img,iframe,video,audio,object,embed,marquee,math,template,meta[http-equiv],form[action],style:not([nonce]):not([data-vite-dev-id])";
+    const before = document.querySelectorAll(strange).length;
+    let [elements, shown] = [0, 0];
+    for (const text of texts) {
+      shell.tell({ type: "typed", text });
+      shell.tell({ type: "hub", message: { type: "started", session: "s-1", turn: "t-x" } });
+      await settled();
+      elements += document.querySelectorAll(strange).length - before;
+      shown += Number(
+        document.body.textContent.includes(text.replaceAll("\u0000", "")) || document.body.textContent.includes(text),
+      );
+      const event = { session: "s-1", turn: "t-x", seq: 0, at_us: 0, event: { type: "reply_delta", text } };
+      shell.tell({ type: "hub", message: { type: "event", event } });
+      await settled();
+      elements += document.querySelectorAll(strange).length - before;
+      shell.tell({ type: "ended" });
+    }
+    return { owned: "owned" in globalThis, elements, shown };
+  }, MARKUP);
+}
+
+for (const address of ["/gallery.html?shell#/talk", "/gallery-overlay.html"]) {
+  test(`a hundred texts that look like markup stay text: ${address}`, async ({ page }) => {
+    await page.goto(address);
+    await expect(page.getByText("Ready", { exact: true })).toBeVisible();
+    expect(MARKUP).toHaveLength(100);
+    expect(await sayAll(page)).toEqual({ owned: false, elements: 0, shown: 100 });
+    // Control: taken for markup, the first of them would be seen.
+    const control = await page.evaluate((text) => {
+      document.body.insertAdjacentHTML("beforeend", text);
+      return document.querySelectorAll("img").length;
+    }, MARKUP[1] ?? "");
+    expect(control).toBe(1);
+  });
+}
