@@ -198,6 +198,8 @@ export class Machine {
         // It ended by itself meanwhile.
       }
     }
+    // What still ends may write into the folder that is removed next.
+    await until("the last ones end", async () => (await this.guests()).length === 0, 10_000).catch(() => undefined);
     await rm(this.folder, { recursive: true, force: true, maxRetries: 10 });
     return left;
   }
