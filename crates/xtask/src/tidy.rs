@@ -90,7 +90,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("cpal", &["loqa-audio"]),
     ("extism", &["loqa-skills"]),
     ("async-nats", &["loqa-bus"]),
-    ("tauri", &["loqa-desktop"]),
+    ("tauri", &["loqa-desktop", TESTS]),
 ];
 
 /// Crates that do no IO and read no clock, and what would break that.
