@@ -147,6 +147,7 @@ pub fn speaker_and_memory(tell: bool) -> (AudioSink, Recording) {
     let kept = recording.clone();
     output.start();
     tokio::spawn(async move {
+        let mut played = Played::default();
         loop {
             let event = tokio::select! {
                 command = driver.commands.recv() => {
@@ -154,8 +155,12 @@ pub fn speaker_and_memory(tell: bool) -> (AudioSink, Recording) {
                         Some(SinkCommand::Chunk(samples)) => {
                             kept.extend(&samples);
                             output.push(&samples);
+                            played.samples.extend(samples);
                         }
-                        Some(SinkCommand::Finish) => output.finish(),
+                        Some(SinkCommand::Finish) => {
+                            played.is_complete = true;
+                            output.finish();
+                        }
                         Some(SinkCommand::Stop) => {
                             output.stop();
                             if driver.events.send(SinkEvent::Drained).await.is_err() {
@@ -169,8 +174,23 @@ pub fn speaker_and_memory(tell: bool) -> (AudioSink, Recording) {
                 Some(event) = device_events.recv() => event,
             };
             let event = match event {
-                OutputEvent::FirstSample { at, latency } => SinkEvent::FirstSample { at, device_latency: latency },
+                // Of a device that came back: it was told.
+                OutputEvent::FirstSample { .. } if played.first.is_some() => continue,
+                OutputEvent::FirstSample { at, latency } => {
+                    played.first = Some(at);
+                    SinkEvent::FirstSample { at, device_latency: latency }
+                }
                 OutputEvent::Drained => SinkEvent::Drained,
+                OutputEvent::Failed { error } if played.losses < LOSSES => {
+                    tracing::warn!(%error, "the speaker is opened again");
+                    played.losses += 1;
+                    output.start();
+                    output.push(played.rest());
+                    if played.is_complete {
+                        output.finish();
+                    }
+                    continue;
+                }
                 OutputEvent::Failed { error } => SinkEvent::Failed(error.to_string()),
             };
             if driver.events.send(event).await.is_err() {
@@ -179,6 +199,30 @@ pub fn speaker_and_memory(tell: bool) -> (AudioSink, Recording) {
         }
     });
     (sink, recording)
+}
+
+/// How often an answer goes on after its device went away. Chosen: the sound server of a
+/// machine under load takes a stream away now and then, and gives the next one at once.
+const LOSSES: u32 = 5;
+
+/// What was given to the speaker, for a device that goes away.
+#[derive(Default)]
+struct Played {
+    samples: Vec<i16>,
+    is_complete: bool,
+    /// When its beginning was heard.
+    first: Option<Instant>,
+    losses: u32,
+}
+
+impl Played {
+    /// What was not heard.
+    fn rest(&self) -> &[i16] {
+        let heard = self.first.map_or(Duration::ZERO, |first| first.elapsed());
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a length of sound, rounded")]
+        let heard = (heard.as_secs_f64() * f64::from(OUTPUT_SAMPLE_RATE)) as usize;
+        &self.samples[heard.min(self.samples.len())..]
+    }
 }
 
 /// Writes the spoken reply.

@@ -74,6 +74,10 @@ describe("the end of a turn", () => {
     expect(after(opened, { type: "held" }, started, failure("no_speech")).exchanges[0]?.fault).toBe("no_speech");
     const cancelled = after(opened, { type: "held" }, started, failure("cancelled")).exchanges[0];
     expect([cancelled?.fault, cancelled?.isCancelled]).toEqual([null, true]);
+    // A turn that a person stops has not failed.
+    const end = (end: string) => event({ type: "turn_ended", end, class: "intent" });
+    const stopped = (how: string) => after(opened, { type: "held" }, started, end(how), report()).exchanges[0];
+    expect([stopped("cancelled")?.isCancelled, stopped("completed")?.isCancelled]).toEqual([true, false]);
   });
 
   it("comes also when the hub goes away", () => {

@@ -24,6 +24,8 @@ export interface TalkState {
   /** The key is down. */
   isHeld: boolean;
   isRunning: boolean;
+  /** The turn that runs was stopped; how it ended is told with its report. */
+  isStopped: boolean;
   /** Sound of the answer is being played. */
   isSpeaking: boolean;
   session: string | null;
@@ -58,6 +60,7 @@ export const START: TalkState = {
   isMuted: false,
   isHeld: false,
   isRunning: false,
+  isStopped: false,
   isSpeaking: false,
   session: null,
   turn: null,
@@ -120,7 +123,8 @@ export function step(state: TalkState, action: TalkAction): TalkState {
 }
 
 function begun(state: TalkState, heard: string): TalkState {
-  return { ...state, isRunning: true, isSpeaking: false, turn: null, heard, isFinal: false, reply: "", fault: null };
+  const rest = { isSpeaking: false, isStopped: false, turn: null, heard, isFinal: false, reply: "", fault: null };
+  return { ...state, ...rest, isRunning: true };
 }
 
 function fromHub(state: TalkState, message: TalkMessage): TalkState {
@@ -156,6 +160,8 @@ function onEvent(state: TalkState, event: TurnEvent): TalkState {
       return { ...state, reply: event.say };
     case "speaking_started":
       return state.reply.includes(event.text) ? state : { ...state, reply: join(state.reply, event.text) };
+    case "turn_ended":
+      return { ...state, isStopped: event.end === "cancelled" };
     default:
       return state;
   }
@@ -167,14 +173,14 @@ function reported(state: TalkState, report: TurnReport): TalkState {
     said: report.transcript || state.heard,
     answered: report.reply,
     fault: report.failure && report.failure.code !== "cancelled" ? report.failure.code : null,
-    isCancelled: report.failure?.code === "cancelled",
+    isCancelled: state.isStopped || report.failure?.code === "cancelled",
     latencyMs: report.latency_ms?.total ?? null,
   };
   return { ...ended(state, null), exchanges: [...state.exchanges, exchange].slice(-MAX_EXCHANGES) };
 }
 
 function ended(state: TalkState, fault: FaultCode | null): TalkState {
-  const rest = { isRunning: false, isHeld: false, turn: null, heard: "", isFinal: false, reply: "" };
+  const rest = { isRunning: false, isStopped: false, isHeld: false, turn: null, heard: "", isFinal: false, reply: "" };
   return { ...state, ...rest, fault: fault ?? state.fault };
 }
 
