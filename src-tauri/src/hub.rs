@@ -105,6 +105,7 @@ fn show<R: Runtime>(app: &AppHandle<R>, hub: &Arc<Hub>, running: Running) -> Res
     let shell = app.state::<Shell>();
     let talk = running.talk.clone();
     let events = talk.events();
+    talk.speak_answers(shell.settings.get().speaks_answers());
     if let Ok(url) = running.api.url().parse::<url::Url>() {
         let origin = url.origin();
         capability::grant(app, &origin);

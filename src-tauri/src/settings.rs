@@ -63,6 +63,14 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// Whether the person wants answers spoken; the pages call it `speak`.
+    #[must_use]
+    pub fn speaks_answers(&self) -> bool {
+        self.preferences.get("speak").and_then(Value::as_bool).unwrap_or(true)
+    }
+}
+
 /// The file, and what it holds.
 #[derive(Debug)]
 pub struct SettingsFile {

@@ -354,6 +354,20 @@ fn it_can_be_cancelled_interrupted_and_muted() {
     app.until("it listens again", |line| is(line, "held"));
     app.tell("cancel");
     app.cancelled();
+
+    // Without spoken answers one reads them.
+    app.tell("no-answers");
+    speaker.silence(1.0);
+    let mark = speaker.mark();
+    app.tell("press");
+    app.until("it listens", |line| is(line, "held"));
+    sound.speak("timer.wav");
+    app.tell("release");
+    let report = app.report();
+    assert_eq!(report["tool"]["name"], "timer.start", "{report}");
+    assert!(report["reply"].as_str().is_some_and(|reply| !reply.is_empty()), "{report}");
+    speaker.silence(1.0);
+    assert!(spoken_seconds(&speaker.since(mark)) < 0.1, "nothing was said");
     app.stop();
 }
 

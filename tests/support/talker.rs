@@ -53,6 +53,8 @@ async fn main() -> anyhow::Result<()> {
             "fresh" => talk.fresh(),
             "levels" => talk.listen_levels(true),
             "no-levels" => talk.listen_levels(false),
+            "answers" => talk.speak_answers(true),
+            "no-answers" => talk.speak_answers(false),
             "try" => talk.try_speaker(),
             "choose" => talk.choose(device(words.next().map(str::to_owned)), device(words.next().map(str::to_owned))),
             "text" => talk.text(words.collect::<Vec<_>>().join(" "), true),

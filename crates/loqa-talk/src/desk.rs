@@ -55,6 +55,7 @@ pub(crate) enum Order {
     },
     Fresh,
     ListenLevels(bool),
+    SpeakAnswers(bool),
     TrySpeaker,
     Stop,
 }
@@ -108,6 +109,7 @@ pub(crate) struct Desk {
     ear: Ear,
     level: Level,
     wants_levels: bool,
+    speaks_answers: bool,
     running: Option<Running>,
     session: Option<SessionId>,
     /// What the handling of an input brought about, with its time.
@@ -142,6 +144,7 @@ impl Desk {
             ear: Ear::default(),
             level: Level::default(),
             wants_levels: false,
+            speaks_answers: true,
             running: None,
             session: None,
             pending: VecDeque::new(),
@@ -249,6 +252,7 @@ impl Desk {
                     self.shared.tell(TalkEvent::Level { level: 0.0 });
                 }
             }
+            Order::SpeakAnswers(on) => self.speaks_answers = on,
             Order::TrySpeaker => {
                 let config = self.hub.config();
                 let language = config.text("stt.language");
@@ -496,7 +500,8 @@ impl Desk {
             let _full = feed.try_send(input);
         }
         self.shared.tell(TalkEvent::Held);
-        self.begin_turn(turn, TurnInput::Voice { source: TurnSource::PushToTalk, audio }, true).await;
+        let input = TurnInput::Voice { source: TurnSource::PushToTalk, audio };
+        self.begin_turn(turn, input, self.speaks_answers).await;
         let taken = self.pressed.elapsed();
         if let Some(running) = &mut self.running {
             running.is_held = true;

@@ -141,6 +141,12 @@ impl Talk {
         self.order(Order::ListenLevels(on));
     }
 
+    /// Whether the answers to what is said are spoken; they are until this says otherwise. A
+    /// typed turn says so itself.
+    pub fn speak_answers(&self, on: bool) {
+        self.order(Order::SpeakAnswers(on));
+    }
+
     /// Says a short sentence through the chosen speaker.
     pub fn try_speaker(&self) {
         self.order(Order::TrySpeaker);

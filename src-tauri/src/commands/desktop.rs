@@ -2,7 +2,7 @@
 
 use crate::hotkey::{self, HotkeyState};
 use crate::refusal::Refusal;
-use crate::settings::MAX_PREFERENCES;
+use crate::settings::{MAX_PREFERENCES, Settings};
 use crate::shell::{Shell, blocking};
 use crate::updates::{self, UpdateAnswer};
 use crate::{quit, tray, windows};
@@ -73,8 +73,12 @@ pub async fn preferences_write<R: Runtime>(app: AppHandle<R>, preferences: Map<S
     }
     let told = preferences.clone();
     let changed = app.clone();
-    blocking(move || changed.state::<Shell>().settings.change(|settings| settings.preferences = preferences)).await?;
+    let change = move |settings: &mut Settings| settings.preferences = preferences;
+    let kept = blocking(move || changed.state::<Shell>().settings.change(change)).await?;
     tray::relabel(&app);
+    if let Ok(talk) = app.state::<Shell>().talk() {
+        talk.speak_answers(kept.speaks_answers());
+    }
     if let Err(error) = app.emit("preferences", told) {
         tracing::debug!(%error, "a window was not told of preferences");
     }

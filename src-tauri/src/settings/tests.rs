@@ -109,3 +109,15 @@ proptest! {
         prop_assert_eq!(SettingsFile::open(data.path()).get(), opened.get());
     }
 }
+
+#[test]
+fn answers_are_spoken_unless_the_person_says_otherwise() {
+    let with = |speak: Value| {
+        let mut settings = Settings::default();
+        settings.preferences.insert("speak".into(), speak);
+        settings.speaks_answers()
+    };
+    assert!(Settings::default().speaks_answers());
+    assert!(with(true.into()) && with("no".into()), "what is no yes or no is not a no");
+    assert!(!with(false.into()));
+}
