@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 /// The app without a window.
@@ -34,6 +34,9 @@ impl App {
             // What is tested is not how soon a busy machine speaks.
             .env("LOQA_TURN_TTS_FIRST_MS", "30000")
             .env("LOQA_TURN_STT_FINAL_MS", "30000")
+            // For this test; a program takes them for its configuration.
+            .env_remove("LOQA_TALK_TURNS")
+            .env_remove("LOQA_TALK_FIGURES")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         sound.give_to(&mut command);
@@ -71,7 +74,8 @@ impl App {
                         return line;
                     }
                 }
-                Err(_) => panic!("{what}: not within {PATIENCE:?}\n{:#?}", self.log),
+                Err(RecvTimeoutError::Timeout) => panic!("{what}: not within {PATIENCE:?}\n{:#?}", self.log),
+                Err(RecvTimeoutError::Disconnected) => panic!("{what}: the program has ended\n{:#?}", self.log),
             }
         }
     }
