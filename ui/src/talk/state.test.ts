@@ -75,8 +75,9 @@ describe("the end of a turn", () => {
     const cancelled = after(opened, { type: "held" }, started, failure("cancelled")).exchanges[0];
     expect([cancelled?.fault, cancelled?.isCancelled]).toEqual([null, true]);
     // A turn that a person stops has not failed.
-    const end = (end: string) => event({ type: "turn_ended", end, class: "intent" });
-    const stopped = (how: string) => after(opened, { type: "held" }, started, end(how), report()).exchanges[0];
+    const end = (end: "cancelled" | "completed") => event({ type: "turn_ended", end, class: "intent" });
+    const stopped = (how: "cancelled" | "completed") =>
+      after(opened, { type: "held" }, started, end(how), report()).exchanges[0];
     expect([stopped("cancelled")?.isCancelled, stopped("completed")?.isCancelled]).toEqual([true, false]);
   });
 
