@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // `npm run app:install-check`: the packages as a person gets them. The .deb is installed by
 // apt in a bare Debian (debootstrap), started there as a user without rights, asked, quit and
-// removed; the .rpm and the archive must hold the same tree. As root only, and not part of
+// removed; then the .rpm by rpm. They and the archive must hold the same tree. As root only, and not part of
 // `npm test`: the bare Debian takes minutes and the network.
 
 import { spawn } from "node:child_process";
@@ -50,7 +50,7 @@ async function main(args) {
   try {
     const base = kept ?? join(scratch, "base");
     await bareDebian(base);
-    await inside(base, scratch, deb);
+    await inside(base, scratch, deb, rpm);
   } finally {
     await rm(scratch, { recursive: true, force: true, maxRetries: 5 });
   }
@@ -108,11 +108,11 @@ async function bareDebian(base) {
 }
 
 /** Installs, uses and removes the package in the bare Debian; the kept one stays as it is. */
-async function inside(base, scratch, deb) {
+async function inside(base, scratch, deb, rpm) {
   const root = join(scratch, "root");
   await mkdir(root);
   await capture("cp", ["-a", "--reflink=auto", `${base}/.`, root], { timeoutMs: 10 * 60_000 });
-  await cp(deb, join(root, "tmp", basename(deb)));
+  for (const file of [deb, rpm]) await cp(file, join(root, "tmp", basename(file)));
   await cp(STORY, join(root, "tmp", "story.sh"));
   // A mount space and a process space of its own: nothing in it outlives it, and no mount stays.
   const script = `
@@ -131,6 +131,15 @@ apt-get purge -y -qq loqa >/dev/null
 while read -r path; do if [ -e "$path" ]; then echo "left behind: $path"; exit 1; fi; done < /var/installed
 test -d /home/ada/.local/share/loqa || { echo "the user's data is gone"; exit 1; }
 echo "removed: nothing is left but the user's data"
+apt-get install -y -qq --no-install-recommends rpm >/dev/null
+rm -rf /home/ada/.local /home/ada/run
+# What it needs came by apt, which rpm does not know.
+rpm --install --nodeps /tmp/${basename(rpm)}
+su ada -c 'sh /tmp/story.sh'
+rpm --erase --nodeps loqa
+# The bundler's .rpm names files only, so that empty folders stay.
+while read -r path; do if [ -e "$path" ] && [ ! -d "$path" ]; then echo "the .rpm left behind: $path"; exit 1; fi; done < /var/installed
+echo "the .rpm, too, but for empty folders"
 `;
   const code = await new Promise((resolve, reject) => {
     const flags = ["--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"];
