@@ -1,3 +1,5 @@
+import { readFile } from "node:fs/promises";
+import { resolve } from "node:path";
 import { emit } from "@tauri-apps/api/event";
 import { clearMocks, mockIPC } from "@tauri-apps/api/mocks";
 import { afterEach, expect, it, vi } from "vitest";
@@ -48,4 +50,13 @@ it("an event is heard until one stops", async () => {
   stop();
   await emit("navigate", { route: "talk" });
   expect(take).toHaveBeenCalledOnce();
+});
+
+it("knows exactly the commands that the shell has for pages of the hub", async () => {
+  const shell = await readFile(resolve("src-tauri/src/commands/names.rs"), "utf8");
+  const names = [...shell.matchAll(/^ {4}"(\w+)",$/gm)].map(([, name]) => name);
+  // Those of the start page, which is not the hub's.
+  const ofStart = ["start_read", "start_again"];
+  expect(names).toEqual(expect.arrayContaining(ofStart));
+  expect(new Set(names.filter((name) => !ofStart.includes(name ?? "")))).toEqual(new Set(COMMANDS));
 });
