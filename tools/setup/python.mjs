@@ -1,7 +1,7 @@
-// The Python of the tests: other people's programs (the OpenAI and Wyoming clients,
-// schemathesis), unmodified, that talk to a real hub. Only `npm test` needs it. A
-// virtual environment in the tools folder, filled by pip from pinned digests; nothing
-// of the system's Python is changed.
+// Python where it is needed: for the tests (the OpenAI and Wyoming clients,
+// schemathesis: other people's programs, unmodified, that talk to a real hub) and for
+// the recipes of the starter models. A virtual environment each in the tools folder,
+// filled by pip from pinned digests; nothing of the system's Python is changed.
 
 import { createHash } from "node:crypto";
 import { mkdir, mkdtemp, readFile, rename, rm } from "node:fs/promises";
@@ -11,20 +11,30 @@ import { capture, CommandError, tryCapture } from "./run.mjs";
 import { isAtLeast, parseVersion } from "./versions.mjs";
 
 /** Every package with its version and the digests of its files. */
-export const REQUIREMENTS = join(ROOT, "tools", "setup", "python-tests.txt");
+const REQUIREMENTS = join(ROOT, "tools", "setup", "python-tests.txt");
 /** Oldest Python for which the requirements were worked out: Debian 12's. */
 const MINIMUM_PYTHON = [3, 11, 0];
 /** Oldest pip that fills another interpreter's environment (`--python`). */
 const MINIMUM_PIP = [22, 3, 0];
-/** Chosen: twenty megabytes on a slow line. */
-const INSTALL_TIMEOUT_MS = 15 * 60 * 1000;
-/** Fails unless everything that the tests call is there and can be loaded. */
-const PROBE = "import openai, schemathesis.cli, wyoming.client";
+/** What an environment is for, what it holds, and what fails unless all of that can be loaded. */
+export const TESTS = {
+  name: "tests",
+  requirements: REQUIREMENTS,
+  probe: "import openai, schemathesis.cli, wyoming.client",
+  installTimeoutMs: 15 * 60 * 1000, // chosen: twenty megabytes on a slow line
+};
+/** On Linux torch brings the libraries for NVIDIA's GPUs, about 3 GB, whether there is one or not. */
+export const RECIPES = {
+  name: "recipes",
+  requirements: join(ROOT, "models", "recipes", "requirements.txt"),
+  probe: "import numpy, onnx, onnxruntime, pocketsphinx, scipy, sentencepiece, torch",
+  installTimeoutMs: 2 * 3600 * 1000, // chosen: three gigabytes on a slow line
+};
 
 /** The environment's folder: one for each content of the requirements. */
-export function pythonFolder(requirements, env = process.env) {
+export function pythonFolder(requirements, env = process.env, name = TESTS.name) {
   const digest = createHash("sha256").update(requirements).digest("hex");
-  return join(toolsFolder(env), `python-tests-${digest.slice(0, 16)}`);
+  return join(toolsFolder(env), `python-${name}-${digest.slice(0, 16)}`);
 }
 
 /** Its interpreter. */
@@ -35,24 +45,25 @@ export function interpreterOf(folder, platform = process.platform) {
 /**
  * Provides the environment where it is not there yet, or says how.
  * @param {NodeJS.ProcessEnv} env
- * @param {{requirements?: string, probe?: string}} [options] for tests: other requirements, and what must be loadable
+ * @param {Partial<typeof TESTS>} [purpose]
  * @returns {Promise<string | null>} the interpreter, or `null` when there is none
  */
-export async function providePython(env, { requirements = REQUIREMENTS, probe = PROBE } = {}) {
-  const folder = pythonFolder(await readFile(requirements), env);
+export async function providePython(env, purpose = TESTS) {
+  const { name, requirements, probe, installTimeoutMs } = { ...TESTS, ...purpose };
+  const folder = pythonFolder(await readFile(requirements), env, name);
   const interpreter = interpreterOf(folder);
   if (await loads(interpreter, probe, env)) return interpreter;
   const python = await findPython(env);
   if (!python) {
-    process.stderr.write("error: the tests need Python 3.11 or newer with pip 22.3 or newer; install them (Debian: apt-get install python3-pip)\n");
+    process.stderr.write(`error: the ${name} need Python 3.11 or newer with pip 22.3 or newer; install them (Debian: apt-get install python3-pip)\n`);
     return null;
   }
-  process.stderr.write("  … installing the Python packages of the tests, once\n");
+  process.stderr.write(`  … installing the Python packages of the ${name}, once\n`);
   await mkdir(toolsFolder(env), { recursive: true });
   // Filled beside its place and renamed, so that no half environment is ever used.
-  const temporary = await mkdtemp(join(toolsFolder(env), ".python-tests-"));
+  const temporary = await mkdtemp(join(toolsFolder(env), `.python-${name}-`));
   try {
-    const inside = await fill(python, temporary, requirements, env);
+    const inside = await fill(python, temporary, requirements, installTimeoutMs, env);
     await capture(inside, ["-I", "-c", probe], { env, timeoutMs: 120_000 });
     await rm(folder, { recursive: true, force: true });
     await rename(temporary, folder);
@@ -68,13 +79,13 @@ export async function providePython(env, { requirements = REQUIREMENTS, probe = 
 }
 
 /** `--without-pip`: Debian's python3 makes such an environment without a further package. */
-async function fill(python, folder, requirements, env) {
+async function fill(python, folder, requirements, timeoutMs, env) {
   const [program, ...rest] = python;
   await capture(program, [...rest, "-m", "venv", "--without-pip", folder], { env, timeoutMs: 120_000 });
   const inside = interpreterOf(folder);
   const install = ["-m", "pip", "--python", inside, "install", "--quiet", "--no-input", "--disable-pip-version-check"];
   install.push("--require-hashes", "--no-deps", "--only-binary=:all:", "-r", requirements);
-  await capture(program, [...rest, ...install], { env, timeoutMs: INSTALL_TIMEOUT_MS });
+  await capture(program, [...rest, ...install], { env, timeoutMs });
   return inside;
 }
 

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { findPip } from "../setup/fetch.mjs";
-import { REQUIREMENTS, interpreterOf, providePython, pythonFolder } from "../setup/python.mjs";
+import { RECIPES, TESTS, interpreterOf, providePython, pythonFolder } from "../setup/python.mjs";
 import { capture } from "../setup/run.mjs";
 
 const WHEEL = "loqa_probe-1.0-py3-none-any.whl";
@@ -42,15 +42,18 @@ async function prepared(name, requirement) {
   return { env, options: { requirements, probe: PROBE } };
 }
 
-test("every package of the tests is pinned to one version and its digests", async () => {
-  const text = await readFile(REQUIREMENTS, "utf8");
-  const logical = text.replace(/\\\n/g, " ").split("\n").filter((line) => line.trim() && !line.startsWith("#"));
-  assert.ok(logical.length > 20, `only ${logical.length} packages`);
-  for (const line of logical) {
-    assert.match(line, /^[a-z0-9._-]+==[^\s;]+( ; [^#]*?)?( +--hash=sha256:[0-9a-f]{64})+\s*$/, line.slice(0, 80));
-  }
-  for (const name of ["openai", "schemathesis", "wyoming"]) assert.ok(logical.some((line) => line.startsWith(`${name}==`)), name);
-});
+const NEEDED = [[TESTS, ["openai", "schemathesis", "wyoming"]], [RECIPES, ["torch", "numpy", "sentencepiece", "onnx", "onnxruntime", "pocketsphinx"]]];
+for (const [purpose, needed] of NEEDED) {
+  test(`every package of the ${purpose.name} is pinned to one version and its digests`, async () => {
+    const text = await readFile(purpose.requirements, "utf8");
+    const logical = text.replace(/\\\n/g, " ").split("\n").filter((line) => line.trim() && !line.trimStart().startsWith("#"));
+    assert.ok(logical.length > 20, `only ${logical.length} packages`);
+    for (const line of logical) {
+      assert.match(line, /^[a-z0-9._-]+==[^\s;]+( ; [^#]*?)?( +--hash=sha256:[0-9a-f]{64})+\s*$/, line.slice(0, 80));
+    }
+    for (const name of needed) assert.ok(logical.some((line) => line.startsWith(`${name}==`)), name);
+  });
+}
 
 test("other requirements get another folder", () => {
   const env = { LOQA_TOOLS: folder };

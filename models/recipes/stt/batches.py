@@ -23,7 +23,8 @@ NOTHING = -100
 
 @dataclass(frozen=True)
 class BatchPlan:
-    size: int = 28
+    size: int = 28  # examples of one process in a step
+    processes: int = 1
     seed: int = 1
     longest: int = 400
     no_speech: float = 0.025
@@ -54,6 +55,8 @@ class Maker:
     def chunk(self, number: int) -> list[dict]:
         plan = self.plan
         r = random.Random(plan.seed * 1_000_003 + number)
+        # What decides how long a batch is must be the same in all processes of a step: they wait for each other.
+        together = random.Random(plan.seed * 1_000_003 + number // plan.processes)
         augmenter = Augmenter(self.store, self.bank, plan.seed * 1_000_003 + number)
         seen = number * CHUNK * plan.size
         strength = min(1.0, plan.start_strength + (1 - plan.start_strength) * seen / max(1, plan.full_strength_after))
@@ -67,8 +70,8 @@ class Maker:
             examples.append((mel, self.tokens[i], characters(self.store.spoken[i]), augmenter.span))
         examples.sort(key=lambda e: len(e[0]))
         groups = [examples[i : i + plan.size] for i in range(0, len(examples), plan.size)]
-        r.shuffle(groups)
-        return [self._batch(g, r, augmenter, strength) for g in groups]
+        together.shuffle(groups)
+        return [self._batch(g, r, together, augmenter, strength) for g in groups]
 
     def _pick(self, k: int) -> int:
         """Utterance of presentation `k`: a new order in every epoch."""
@@ -78,17 +81,17 @@ class Maker:
             random.Random(self.plan.seed * 7919 + epoch).shuffle(self._order)
         return self._order[at]
 
-    def _batch(self, group, r: random.Random, augmenter: Augmenter, strength: float) -> dict:
+    def _batch(self, group, r: random.Random, together: random.Random, augmenter: Augmenter, strength: float) -> dict:
         plan, index = self.plan, self.index
         mels, targets, chars, spans = zip(*group)
         need = max(len(x) for x in mels) // 2 + 1
-        k = r.random()
+        k = together.random()
         if k < 0.80:
-            width = need + r.randint(0, 14)
+            width = need + together.randint(0, 14)
         elif k < 0.94:
-            width = need + r.randint(14, 110)
+            width = need + together.randint(14, 110)
         else:
-            width = max(need, r.choice([256, 320, 400, 512]))
+            width = max(need, together.choice([256, 320, 400, 512]))
         width = min(width, max(plan.longest, need)) if k < 0.94 else min(width, 512)
         width = max(width, max(len(c) for c in chars) + 8)
         length = max(2 if t == [NO_SPEECH] else len(t) + 1 for t in targets) + 1
@@ -143,13 +146,15 @@ def _work(maker: Maker, queue, first: int, stride: int) -> None:
         number += stride
 
 
-def stream(maker: Maker, from_batch: int, workers: int):
-    """Yields batches from number `from_batch` on, for ever. With no workers they are made in this process."""
+def stream(maker: Maker, from_batch: int, workers: int, rank: int = 0):
+    """Yields the batches of training process `rank` from its number `from_batch` on, for ever. With no workers they are made in this process."""
     number, skip = divmod(from_batch, CHUNK)
     if workers == 0:
         while True:
-            yield from maker.chunk(number)[skip:]
+            yield from maker.chunk(number * maker.plan.processes + rank)[skip:]
             number, skip = number + 1, 0
+    if maker.plan.processes > 1:
+        raise ValueError("several training processes make their batches themselves: no workers")
     context = mp.get_context("fork")
     queues = [context.Queue(2) for _ in range(workers)]
     for w in range(workers):

@@ -29,7 +29,8 @@ def main() -> int:
     parser.add_argument("--utterances", type=int, default=50_000)
     parser.add_argument("--presentations", type=int, help="length of the schedule (default: 1,000,000 utterances shown)")
     parser.add_argument("--batch", type=int, help="utterances in a step (default 28; 224 with twice the rates does well on a GPU)")
-    parser.add_argument("--workers", type=int, default=1, help="processes that make speech and batches")
+    parser.add_argument("--workers", type=int, default=1, help="processes that make speech, and batches for a GPU")
+    parser.add_argument("--processes", type=int, default=1, help="training processes, one thread each, when there is no GPU")
     parser.add_argument("--threads", type=int, default=1, help="threads of the training process; one is best on a machine that does other things")
     parser.add_argument("--width", type=int, default=160)
     parser.add_argument("--encoder-layers", type=int, default=4)
@@ -58,18 +59,24 @@ def main() -> int:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if wanted("train"):
         from network import Shape
-        from train import Plan, Trainer
+        from train import Plan, Trainer, train_together
 
         plan = Plan()
         if arguments.presentations:
             plan.presentations = arguments.presentations
+        if device == "cpu":
+            plan.processes = arguments.processes
         if arguments.batch:
             plan.batch = arguments.batch
-            plan.rate *= min(2.0, (arguments.batch / 28) ** 0.5)
-            plan.matrix_rate *= min(2.0, (arguments.batch / 28) ** 0.5)
+        larger = min(2.0, (plan.batch * plan.processes / 28) ** 0.5)
+        plan.rate *= larger
+        plan.matrix_rate *= larger
         shape = Shape(width=arguments.width, heads=arguments.width // 32, encoder_layers=arguments.encoder_layers, decoder_layers=arguments.decoder_layers)
-        # On one core, batches are made in the training process: a second process would only take its time.
-        Trainer(arguments.work, plan, shape, device, arguments.resume, arguments.initial).run(data, 0 if arguments.workers == 1 else arguments.workers)
+        if plan.processes > 1:
+            train_together(arguments.work, data, plan, shape, arguments.resume, arguments.initial)
+        else:
+            # On one core, batches are made in the training process: a second process would only take its time.
+            Trainer(arguments.work, plan, shape, device, arguments.resume, arguments.initial).run(data, 0 if arguments.workers == 1 else arguments.workers)
     if wanted("export"):
         from export import export
 

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing as mp
 import os
 import re
+import signal
 import sys
+import tempfile
 import time
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
 import torch.nn as nn
 import torch.nn.functional as F
 
@@ -31,7 +36,8 @@ from vocabulary import BLANK, END, NO_SPEECH, NO_TIMES, START, decode, encode
 @dataclass
 class Plan:
     presentations: int = 1_000_000
-    batch: int = 28
+    batch: int = 28  # of one process
+    processes: int = 1
     rate: float = 1.8e-3
     matrix_rate: float = 3e-3
     warm_up: int = 200
@@ -102,36 +108,45 @@ def transcribe(net: Whisper, used: list[int], mels: list[np.ndarray], device: st
     return out
 
 
-def _orthogonal(g: torch.Tensor) -> torch.Tensor:
-    x = g.bfloat16()
-    tall = x.shape[0] > x.shape[1]
+def _orthogonal(matrices: torch.Tensor) -> torch.Tensor:
+    """Newton–Schulz iteration of Muon, [n, rows, columns] at once."""
+    x = matrices.bfloat16()
+    tall = x.shape[1] > x.shape[2]
     if tall:
-        x = x.t()
-    x = x / (x.norm() + 1e-7)
+        x = x.transpose(1, 2)
+    x = (x / (x.float().flatten(1).norm(dim=1)[:, None, None] + 1e-7).bfloat16()).contiguous()
     for _ in range(5):
-        a = x @ x.t()
+        a = x @ x.transpose(1, 2)
         x = 3.4445 * x + (-4.7750 * a + 2.0315 * (a @ a)) @ x
-    return (x.t() if tall else x).float()
+    return (x.transpose(1, 2) if tall else x).float()
 
 
 class Muon:
     def __init__(self, parameters: list[nn.Parameter], rate: float) -> None:
         self.parameters, self.rate = parameters, rate
         self.momentum = [torch.zeros_like(p) for p in parameters]
+        shapes = sorted({tuple(p.shape) for p in parameters})
+        self.alike = [[i for i, p in enumerate(parameters) if tuple(p.shape) == shape] for shape in shapes]
 
     @torch.no_grad()
     def step(self, factor: float) -> None:
-        for p, m in zip(self.parameters, self.momentum):
-            if p.grad is None:
-                continue
-            m.mul_(0.95).add_(p.grad, alpha=0.05)
-            u = _orthogonal(p.grad * 0.05 + m * 0.95)
-            p.mul_(1 - 0.02 * self.rate * factor).add_(u, alpha=-0.2 * max(p.shape) ** 0.5 * self.rate * factor)
+        for alike in self.alike:
+            update = []
+            for i in alike:
+                grad = self.parameters[i].grad
+                self.momentum[i].mul_(0.95).add_(grad, alpha=0.05)
+                update.append(grad * 0.05 + self.momentum[i] * 0.95)
+            for i, u in zip(alike, _orthogonal(torch.stack(update))):
+                p = self.parameters[i]
+                p.mul_(1 - 0.02 * self.rate * factor).add_(u, alpha=-0.2 * max(p.shape) ** 0.5 * self.rate * factor)
 
 
 class Trainer:
-    def __init__(self, work: Path, plan: Plan, shape: Shape, device: str, resume: bool, initial: Path | None = None) -> None:
-        self.work, self.plan, self.shape, self.device = work, plan, shape, device
+    """One training process. On CPUs several of them, one thread each, share every step; `rank` 0 is the one that says, saves and evaluates."""
+
+    def __init__(self, work: Path, plan: Plan, shape: Shape, device: str, resume: bool, initial: Path | None = None, rank: int = 0) -> None:
+        self.work, self.plan, self.shape, self.device, self.rank = work, plan, shape, device, rank
+        self.in_step = plan.batch * plan.processes
         self.checkpoint = work / "checkpoint.pt"
         torch.manual_seed(plan.seed)
         resumed = torch.load(self.checkpoint, map_location=device) if resume and self.checkpoint.exists() else None
@@ -156,15 +171,22 @@ class Trainer:
             self.adam.load_state_dict(resumed["adam"])
             for m, old in zip(self.muon.momentum, resumed["momentum"]):
                 m.copy_(old)
-            self.step, self.seconds = resumed["step"], resumed["seconds"]
+            # Steps of another size when the batch or the number of processes was another.
+            before = resumed["plan"]
+            self.step = resumed["step"] * before["batch"] * before.get("processes", 1) // self.in_step
+            self.seconds = resumed["seconds"]
         self.log = open(work / "log.txt", "a", encoding="utf-8")
 
     def say(self, text: str) -> None:
+        if self.rank:
+            return
         print(text, flush=True)
         self.log.write(text + "\n")
         self.log.flush()
 
     def save(self, began: float) -> None:
+        if self.rank:
+            return
         state = {
             "net": self.net.state_dict(), "adam": self.adam.state_dict(), "momentum": self.muon.momentum, "step": self.step,
             "seconds": self.seconds + time.time() - began, "used": self.used, "shape": self.shape.as_dict(), "plan": asdict(self.plan),
@@ -209,21 +231,35 @@ class Trainer:
             total = total + guide * (0.6 * frame + attention)
         return total, ce.item(), ctc.item()
 
+    def share(self, stop: bool) -> bool:
+        """Averages the gradients over the processes. Returns whether any of them was asked to stop."""
+        if self.plan.processes == 1:
+            return stop
+        grads = [p.grad for p in self.net.parameters() if p.grad is not None]
+        flat = torch.cat([g.view(-1) for g in grads] + [torch.tensor([float(stop)])])
+        dist.all_reduce(flat)
+        flat /= self.plan.processes
+        at = 0
+        for g in grads:
+            g.copy_(flat[at : at + g.numel()].view_as(g))
+            at += g.numel()
+        return bool(flat[-1] > 0)
+
     def run(self, data: Path, workers: int) -> None:
         plan = self.plan
         store = Store(sorted(data.glob("train-train-????.npz")))
         stores = {"seen voices, new sentences": Store([data / "test-train-0000.npz"]), "watched voices": Store([data / "test-watch-0000.npz"])}
-        steps = plan.presentations // plan.batch
+        steps = plan.presentations // self.in_step
         batch_plan = BatchPlan(
-            size=plan.batch, seed=plan.seed, start_strength=plan.start_strength, full_strength_after=int(plan.full_strength_at * plan.presentations)
+            size=plan.batch, processes=plan.processes, seed=plan.seed, start_strength=plan.start_strength, full_strength_after=int(plan.full_strength_at * plan.presentations)
         )
         maker = Maker(store, noise_bank(self.work / "noise.npz"), self.used, batch_plan)
         parameters = sum(p.numel() for p in self.net.parameters()) / 1e6
         self.say(f"parameters {parameters:.2f} M, tokens in use {len(self.used)}, utterances {len(maker.usable)}, device {self.device}, from step {self.step} of {steps}")
         began = saved = evaluated = time.time()
         ces, ctcs = [], []
-        stop = stop_on_request()
-        for batch in stream(maker, self.step, workers):
+        asked, stop = stop_on_request() if self.rank == 0 else [], False
+        for batch in stream(maker, self.step, workers, self.rank):
             if self.step >= steps or stop:
                 break
             done = self.step / steps
@@ -233,6 +269,7 @@ class Trainer:
             total, ce, ctc = self.loss(batch, done)
             self.net.zero_grad(set_to_none=True)
             total.backward()
+            stop = self.share(bool(asked))
             norm = nn.utils.clip_grad_norm_(self.net.parameters(), 2.0)
             if math.isfinite(float(norm)):
                 self.adam.step()
@@ -244,15 +281,40 @@ class Trainer:
             ctcs.append(ctc)
             if self.step % 50 == 0:
                 minutes = (self.seconds + time.time() - began) / 60
-                self.say(f"step {self.step} presentations {self.step * plan.batch} ce {np.mean(ces[-50:]):.3f} ctc {np.mean(ctcs[-50:]):.3f} factor {factor:.3f} minutes {minutes:.1f} cpu {time.process_time() / 60:.1f}")
+                self.say(f"step {self.step} presentations {self.step * self.in_step} ce {np.mean(ces[-50:]):.3f} ctc {np.mean(ctcs[-50:]):.3f} factor {factor:.3f} minutes {minutes:.1f} cpu {time.process_time() / 60:.1f}")
             if time.time() - saved > plan.save_every:
                 saved = time.time()
                 self.save(began)
-            if time.time() - evaluated > plan.evaluate_every:
+            if self.rank == 0 and time.time() - evaluated > plan.evaluate_every:
                 evaluated = time.time()
                 self.say("EVALUATION " + json.dumps({"step": self.step, **self.evaluate(stores)}))
         self.save(began)
+        if self.rank:
+            return
         if self.step < steps:
             self.say(f"stopped on request at step {self.step}; continue with --resume")
             sys.exit(0)
         self.say("EVALUATION " + json.dumps({"step": self.step, **self.evaluate(stores, None)}))
+
+
+def _process(rank: int, rendezvous: str, work: Path, data: Path, plan: Plan, shape: Shape, resume: bool, initial: Path | None) -> None:
+    torch.set_num_threads(1)
+    if rank:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; process 0 tells the others
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=plan.processes, timeout=timedelta(hours=1))
+    Trainer(work, plan, shape, "cpu", resume, initial, rank).run(data, 0)
+
+
+def train_together(work: Path, data: Path, plan: Plan, shape: Shape, resume: bool, initial: Path | None) -> None:
+    """`plan.processes` training processes on this machine's cores. Threads of one process would wait for each other at every operation instead of once a step."""
+    vocabulary_in_use(work / "used.json")  # made once, before all of them look for it
+    noise_bank(work / "noise.npz")
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = (f"{folder}/rendezvous", work, data, plan, shape, resume, initial)
+        others = [mp.get_context("spawn").Process(target=_process, args=(rank, *arguments), daemon=True) for rank in range(1, plan.processes)]
+        for other in others:
+            other.start()
+        _process(0, *arguments)
+        for other in others:
+            other.join(60)
