@@ -7,17 +7,24 @@ use serde_json::Value;
 /// What another processor's rounding may change. Chosen: one case among the smallest set.
 const TOLERANCE: f64 = 0.045;
 
-fn evaluate(kind: &str) -> (Value, Value) {
+/// The figures of one set of `models/evaluation` as they are and as they were.
+fn evaluate(set: &str) -> (Value, Value) {
     let folder = repository().join("models/evaluation");
     let baseline: Value =
         serde_json::from_str(&std::fs::read_to_string(folder.join("baseline.json")).unwrap()).unwrap();
     let data = tempfile::tempdir().unwrap();
-    let manifest = folder.join(format!("{kind}.tsv"));
-    let output = loqa(data.path(), &["eval", kind, "--json", "--manifest", &manifest.to_string_lossy()]);
+    let (kind, all_tools) = set.split_once('-').map_or((set, false), |(kind, _)| (kind, true));
+    let manifest = folder.join(format!("{set}.tsv")).to_string_lossy().into_owned();
+    let tools = folder.join("tools.json").to_string_lossy().into_owned();
+    let mut arguments = vec!["eval", kind, "--json", "--manifest", &manifest];
+    if all_tools {
+        arguments.extend(["--tools", &tools]);
+    }
+    let output = loqa(data.path(), &arguments);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let figures = last_json(&output);
-    assert_eq!(figures["cases"], baseline[kind]["cases"], "run `cargo xtask evaluate` after changing the cases");
-    (figures, baseline[kind].clone())
+    assert_eq!(figures["cases"], baseline[set]["cases"], "run `cargo xtask evaluate` after changing the cases");
+    (figures, baseline[set].clone())
 }
 
 fn assert_not_worse(figures: &Value, baseline: &Value, measure: &str, higher_is_better: bool) {
@@ -35,9 +42,11 @@ fn the_recogniser_is_not_worse_than_it_was() {
 
 #[test]
 fn the_planner_is_not_worse_than_it_was() {
-    let (figures, baseline) = evaluate("llm");
-    assert_not_worse(&figures, &baseline, "exact_match", true);
-    assert_not_worse(&figures, &baseline, "wrong_actions", false);
+    for set in ["llm", "llm-hand", "llm-independent", "llm-values", "llm-phrasings", "llm-noise"] {
+        let (figures, baseline) = evaluate(set);
+        assert_not_worse(&figures, &baseline, "exact_match", true);
+        assert_not_worse(&figures, &baseline, "wrong_actions", false);
+    }
 }
 
 #[test]
@@ -67,5 +76,26 @@ fn a_manifest_that_cannot_be_used_is_named() {
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{manifest}: {stderr}");
         assert!(stderr.contains(words) && !stderr.contains("panicked"), "{manifest}: {stderr}");
+    }
+}
+
+#[test]
+fn offered_tools_that_cannot_be_used_are_named() {
+    let data = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = data.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_string_lossy().into_owned()
+    };
+    let cases = write("cases.tsv", "stop\t-\n");
+    for (kind, tools, words) in [
+        ("llm", "/nonexistent.json".to_owned(), "/nonexistent.json"),
+        ("llm", write("half.json", "[{\"name\": \"x\"}]"), "half.json"),
+        ("stt", write("fine.json", "[]"), "only a planner is offered tools"),
+    ] {
+        let output = loqa(data.path(), &["eval", kind, "--manifest", &cases, "--tools", &tools]);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{tools}: {stderr}");
+        assert!(stderr.contains(words) && !stderr.contains("panicked"), "{tools}: {stderr}");
     }
 }

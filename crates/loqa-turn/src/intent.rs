@@ -23,6 +23,7 @@ mod duration;
 mod filler;
 mod matcher;
 mod number;
+mod spoken;
 mod template;
 mod time;
 mod words;
@@ -35,6 +36,7 @@ use matcher::{Best, Program, Utterance};
 use std::collections::{HashMap, HashSet};
 
 pub use matcher::{MAX_INNER_TEXT_WORDS, MAX_WORDS};
+pub use spoken::{Spoken, SpokenKind, spoken};
 pub use template::MAX_TEMPLATE_BYTES;
 
 /// Longest utterance that is looked at, in bytes. Chosen: [`MAX_WORDS`] long words.

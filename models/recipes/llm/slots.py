@@ -113,7 +113,7 @@ def _idiom(r: random.Random, adjective: bool, held: bool) -> str | None:
     if kind == "couple":
         return "two minute" if adjective else r.choice(["a couple of minutes", "a couple minutes", "a couple of hours"])
     if kind == "few":
-        return "minute and a half" if adjective else r.choice(["an hour and a quarter", "an hour and 15 minutes"])
+        return None if adjective else r.choice(["an hour and a quarter", "an hour and 15 minutes"])
     if kind == "sixty":
         return "sixty minute" if adjective else "sixty minutes"
     if kind == "some":
@@ -125,7 +125,7 @@ def _idiom(r: random.Random, adjective: bool, held: bool) -> str | None:
     if held != (stable_hash(f"half{n}{unit}") % 100 < 20):
         return None
     if n == 1 and unit == "hour" and r.random() < 0.5:
-        return "hour and a half" if adjective else r.choice(["an hour and a half", "one hour and a half", "1 hour and a half"])
+        return None if adjective else r.choice(["an hour and a half", "one hour and a half", "1 hour and a half"])
     plural = "" if adjective else "s"
     if r.random() < 0.2:
         return f"{n}.5 {unit}{plural}"
@@ -178,7 +178,7 @@ def clock_time(r: random.Random, held: bool) -> str:
         return "noon"
     if hour == 0 and minute == 0 and r.random() < 0.5:
         return "midnight"
-    half_day = r.choice(["am", "a m", "a.m."] if hour < 12 else ["pm", "p m", "p.m."])
+    half_day = r.choice(["am", "am", "a m"] if hour < 12 else ["pm", "pm", "p m"])  # "a.m." reaches the model without its dots
     part = "in the morning" if 4 <= hour < 12 else "in the afternoon" if 12 <= hour < 17 else "in the evening" if 17 <= hour < 21 else "at night"
     suffix = r.choice(["", "", "", " " + half_day, " " + half_day, " " + part])
     k = r.random()

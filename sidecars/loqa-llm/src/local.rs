@@ -168,8 +168,9 @@ impl LocalModel {
             }
             Dialect::Reflex(map) => {
                 let offer = map.matched(tools);
-                let (tokens, prefix) = reflex::prompt(&self.decoder, request, &offer)?;
-                Ok((tokens, prefix, Some(offer.grammar()), Reader::Reflex(ReflexReader::default())))
+                let prompt = reflex::prompt(&self.decoder, request, &offer)?;
+                let grammar = offer.grammar(&prompt.command);
+                Ok((prompt.tokens, prompt.prefix, Some(grammar), Reader::Reflex(ReflexReader::default())))
             }
         }
     }

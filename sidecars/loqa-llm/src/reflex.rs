@@ -7,9 +7,12 @@
 //! the prompt. `reflex.toml` beside the model file says which trained tool stands for
 //! which tool of an installed skill, and what the model may say.
 //!
-//! Deliberately absent: history and system messages, which the model never saw, and a
-//! second opinion on what it computed: numbers of seconds were learned by heart, so a
-//! caller that can parse the duration in the text should trust its own parse.
+//! The grammar is made for the command: a text is words of the command one after
+//! another, a number is one that was said, a duration or time is a part of the command
+//! that means one. The model chooses; it cannot misspell, miscount or invent. A tool
+//! whose required argument nothing in the command can fill is not there to be chosen.
+//!
+//! Deliberately absent: history and system messages, which the model never saw.
 
 use crate::decode::{Decoder, failure};
 use crate::gbnf::{Grammar, literal};
@@ -19,12 +22,11 @@ use llama_cpp_2::token::LlamaToken;
 use loqa_protocol::llm::{LlmRequest, Role};
 use loqa_protocol::tool::ToolEffect;
 use loqa_protocol::{ErrorCode, Failure, ToolCall, ToolSpec};
-use loqa_turn::intent::{IntentDecl, IntentIndex};
+use loqa_turn::intent::{Spoken, SpokenKind, spoken};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
 /// The map's file name, in the folder of the model file.
 pub const MAP_FILE: &str = "reflex.toml";
@@ -34,6 +36,9 @@ const MAP_VERSION: u32 = 1;
 const MARKERS: [&str; 3] = ["<|tools|>", "<|user|>", "<|out|>"];
 /// Longest command in bytes. The context holds 512 tokens, and no command is this long.
 const MAX_COMMAND: usize = 2_000;
+
+/// Words of a command that may be copied; later ones are not. Chosen: twice the longest command of the training text.
+const MAX_COPIED_WORDS: usize = 60;
 
 /// `reflex.toml`.
 #[derive(Debug, Clone, Deserialize)]
@@ -46,43 +51,6 @@ pub struct ReflexMap {
     no_abilities: String,
     skills: BTreeMap<String, SkillWords>,
     tool: Vec<TrainedTool>,
-    #[serde(skip)]
-    spoken: Spoken,
-}
-
-/// Reads times in words with the templates of intents, so that a model that copies
-/// "an hour and a half" and a template that hears it mean the same number.
-#[derive(Debug, Clone, Default)]
-struct Spoken {
-    duration: Arc<IntentIndex>,
-    time: Arc<IntentIndex>,
-}
-
-impl Spoken {
-    fn new() -> Result<Self, String> {
-        let index = |kind: &str| {
-            let decl = IntentDecl { tool: "spoken".into(), say: vec![format!("for {{value:{kind}}}")] };
-            IntentIndex::compile(&[decl]).map(Arc::new).map_err(|_| format!("no template for a {kind}"))
-        };
-        Ok(Self { duration: index("duration")?, time: index("time")? })
-    }
-
-    fn value(&self, argument: &TrainedArgument, text: &str) -> Option<Value> {
-        if let Some(value) = argument.values.get(text) {
-            return Some(value.clone());
-        }
-        let index = match &argument.kind {
-            Kind::Named(NamedKind::Duration) => &self.duration,
-            Kind::Named(NamedKind::Time) => &self.time,
-            Kind::Named(_) | Kind::Words(_) => return Some(Value::from(text)),
-        };
-        let found = index.find(&format!("for {text}"))?;
-        // Words left over were not understood: better no time than a wrong one.
-        if !found.leftover.is_empty() {
-            return None;
-        }
-        found.call.arguments.get("value").cloned()
-    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -112,8 +80,27 @@ struct TrainedArgument {
     #[serde(default)]
     optional: bool,
     becomes: Vec<String>,
+    /// Values that the model was taught to give without hearing them: "brighter" is 20.
+    #[serde(default)]
+    also: Vec<Value>,
     #[serde(default)]
     values: BTreeMap<String, Value>,
+}
+
+impl TrainedArgument {
+    /// What copied words become in the call of a tool.
+    fn value(&self, text: &str) -> Option<Value> {
+        if let Some(value) = self.values.get(text) {
+            return Some(value.clone());
+        }
+        let kind = match self.kind {
+            Kind::Named(NamedKind::Duration) => SpokenKind::Duration,
+            Kind::Named(NamedKind::Time) => SpokenKind::Time,
+            Kind::Named(_) | Kind::Words(_) => return Some(Value::from(text)),
+        };
+        // Words left over were not understood: better no time than a wrong one.
+        spoken(text, kind).into_iter().find(|found| found.at == (0..text.len())).map(|found| found.value)
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -149,8 +136,7 @@ impl ReflexMap {
 
     /// Reads the text of a map.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let mut map: Self = toml::from_str(text).map_err(|e| e.to_string())?;
-        map.spoken = Spoken::new()?;
+        let map: Self = toml::from_str(text).map_err(|e| e.to_string())?;
         if map.version != MAP_VERSION {
             return Err(format!("its version is {}, this program reads {MAP_VERSION}", map.version));
         }
@@ -273,17 +259,22 @@ impl Offer<'_> {
         self.tools.iter().any(|tool| tool.trained.skill == skill)
     }
 
-    /// Holds the answer to a call of an offered tool or a reply that is true.
+    /// Holds the answer to `command` ([`normalise`]d) to a call of an offered tool with
+    /// what was said, or to a reply that is true.
     #[must_use]
-    pub fn grammar(&self) -> String {
+    pub fn grammar(&self, command: &str) -> String {
         let mut grammar = Grammar::new();
-        grammar.rule("txt", "[a-z0-9 '.:%&+-]+");
-        grammar.rule("int", r#""-"? ("0" | [1-9] [0-9]{0,8})"#);
-        grammar.rule("num", r#""-"? ("0" | [1-9] [0-9]{0,5}) ("." [0-9])?"#);
-        grammar.rule("clock", r#""\"" ([0-1] [0-9] | "2" [0-3]) ":" [0-5] [0-9] "\"""#);
+        let heard = Heard::new(&mut grammar, command);
         let mut calls = Vec::new();
         for (n, tool) in self.tools.iter().enumerate() {
-            let first = arguments(&mut grammar, &format!("t{n}"), &tool.arguments, 0, false);
+            let values: Vec<Option<String>> =
+                tool.arguments.iter().map(|matched| heard.values(matched.argument)).collect();
+            if tool.arguments.iter().zip(&values).any(|(matched, value)| matched.required && value.is_none()) {
+                continue;
+            }
+            let fillable: Vec<(&Matched<'_>, String)> =
+                tool.arguments.iter().zip(values).filter_map(|(matched, value)| Some((matched, value?))).collect();
+            let first = arguments(&mut grammar, &format!("t{n}"), &fillable, 0, false);
             calls.push(format!("{} {first}", literal(&format!("{}\",\"args\":{{", tool.trained.name))));
         }
         let say = self.replies(&mut grammar);
@@ -346,7 +337,7 @@ impl Offer<'_> {
                 .find(|matched| matched.argument.name == name)
                 .ok_or_else(|| fault("named an argument that the tool does not take"))?;
             let value = match value {
-                Value::String(text) => self.map.spoken.value(matched.argument, text.trim()).ok_or_else(|| {
+                Value::String(text) => matched.argument.value(text.trim()).ok_or_else(|| {
                     failure(
                         ErrorCode::ToolArguments,
                         format!("the model copied something else than a time into `{name}`"),
@@ -368,20 +359,79 @@ impl Offer<'_> {
     }
 }
 
-/// Rules for the arguments from `at` on; `comma` when one was written before.
-fn arguments(grammar: &mut Grammar, prefix: &str, matched: &[Matched<'_>], at: usize, comma: bool) -> String {
-    let Some(Matched { argument, required, .. }) = matched.get(at) else { return r#""""#.into() };
-    let name = format!("{prefix}{}{at}", if comma { 'c' } else { 'e' });
-    let value = match &argument.kind {
-        Kind::Named(NamedKind::Text | NamedKind::Duration | NamedKind::Time) => r#""\" " txt "\"""#.into(),
-        Kind::Named(NamedKind::Int) => "int".to_owned(),
-        Kind::Named(NamedKind::Number) => "num".to_owned(),
-        Kind::Named(NamedKind::Clock) => "clock".to_owned(),
-        Kind::Words(words) => {
-            let words: Vec<String> = words.iter().map(|word| literal(&format!("\" {word}\""))).collect();
-            format!("({})", words.join(" | "))
+/// What a command offers to be filled into arguments, as expressions of the grammar.
+struct Heard {
+    text: Option<String>,
+    durations: Vec<String>,
+    times: Vec<String>,
+    numbers: Vec<f64>,
+}
+
+impl Heard {
+    /// Adds the rules of its words: `w3` is the command from its fourth word on, up to any later one.
+    fn new(grammar: &mut Grammar, command: &str) -> Self {
+        let words: Vec<&str> = command.split_whitespace().take(MAX_COPIED_WORDS).collect();
+        for (n, word) in words.iter().enumerate() {
+            let more = if n + 1 < words.len() { format!(r#" (" " w{})?"#, n + 1) } else { String::new() };
+            grammar.rule(&format!("w{n}"), &format!("{}{more}", literal(word)));
         }
-    };
+        let all: Vec<String> = (0..words.len()).map(|n| format!("w{n}")).collect();
+        let meaning = |kind| -> Vec<String> {
+            let whole = |found: &Spoken| {
+                // "45-minute" is one word to the model.
+                let ends = |at: usize| command.as_bytes().get(at).is_none_or(|b| b.is_ascii_whitespace());
+                ends(found.at.end) && (found.at.start == 0 || ends(found.at.start - 1))
+            };
+            let texts = spoken(command, kind).into_iter().filter(whole).map(|found| literal(&command[found.at]));
+            texts.collect()
+        };
+        let numbers = spoken(command, SpokenKind::Number).into_iter().filter_map(|found| found.value.as_f64());
+        Self {
+            text: (!all.is_empty()).then(|| all.join(" | ")),
+            durations: meaning(SpokenKind::Duration),
+            times: meaning(SpokenKind::Time),
+            numbers: numbers.collect(),
+        }
+    }
+
+    /// The values that `argument` may have; `None` when it can have none.
+    fn values(&self, argument: &TrainedArgument) -> Option<String> {
+        let taught = |quoted: bool| -> Vec<String> {
+            let text = |value: &Value| match value {
+                Value::String(text) if quoted => literal(text),
+                other => literal(&other.to_string()),
+            };
+            argument.also.iter().map(text).collect()
+        };
+        let quoted = |ways: Vec<String>| (!ways.is_empty()).then(|| format!(r#""\" " ({}) "\"""#, ways.join(" | ")));
+        match &argument.kind {
+            Kind::Named(NamedKind::Text) => quoted(self.text.iter().cloned().chain(taught(true)).collect()),
+            Kind::Named(NamedKind::Duration) => quoted(self.durations.clone()),
+            Kind::Named(NamedKind::Time) => quoted(self.times.clone()),
+            Kind::Words(words) => quoted(words.iter().map(|word| literal(word)).collect()),
+            Kind::Named(NamedKind::Clock) => Some(r#""\"" ([0-1] [0-9] | "2" [0-3]) ":" [0-5] [0-9] "\"""#.to_owned()),
+            Kind::Named(NamedKind::Int | NamedKind::Number) => {
+                let whole_only = matches!(argument.kind, Kind::Named(NamedKind::Int));
+                let said = self.numbers.iter().filter(|n| !whole_only || n.fract() == 0.0);
+                let mut ways: Vec<String> =
+                    said.flat_map(|n| [format!("\"{}\"", n.abs()), format!("\"-{}\"", n.abs())]).collect();
+                ways.extend(taught(false));
+                (!ways.is_empty()).then(|| format!("({})", ways.join(" | ")))
+            }
+        }
+    }
+}
+
+/// Rules for the arguments from `at` on, each with the expression of its values; `comma` when one was written before.
+fn arguments(
+    grammar: &mut Grammar,
+    prefix: &str,
+    matched: &[(&Matched<'_>, String)],
+    at: usize,
+    comma: bool,
+) -> String {
+    let Some((Matched { argument, required, .. }, value)) = matched.get(at) else { return r#""""#.into() };
+    let name = format!("{prefix}{}{at}", if comma { 'c' } else { 'e' });
     let key = literal(&format!("{}\"{}\":", if comma { "," } else { "" }, argument.name));
     let with = arguments(grammar, prefix, matched, at + 1, true);
     let mut body = format!("{key} {value} {with}");
@@ -403,8 +453,19 @@ pub fn is_reflex(model: &LlamaModel) -> bool {
     })
 }
 
-/// The prompt's tokens, and how many of them belong to the list of tools.
-pub fn prompt(decoder: &Decoder, request: &LlmRequest, offer: &Offer<'_>) -> Result<(Vec<LlamaToken>, usize), Failure> {
+/// A request as the model reads it.
+#[derive(Debug)]
+pub struct Prompt {
+    /// All of it.
+    pub tokens: Vec<LlamaToken>,
+    /// How many of the tokens belong to the list of tools.
+    pub prefix: usize,
+    /// The user's words, for [`Offer::grammar`].
+    pub command: String,
+}
+
+/// Reads the last thing the user said as a command.
+pub fn prompt(decoder: &Decoder, request: &LlmRequest, offer: &Offer<'_>) -> Result<Prompt, Failure> {
     let last = request.messages.last().filter(|message| message.role == Role::User).ok_or_else(|| {
         failure(ErrorCode::NotUnderstood, "the starter model answers commands only, not tool results")
     })?;
@@ -434,7 +495,7 @@ pub fn prompt(decoder: &Decoder, request: &LlmRequest, offer: &Offer<'_>) -> Res
     if tokens.len() > room {
         return Err(crate::chat::too_long(tokens.len(), room));
     }
-    Ok((tokens, prefix))
+    Ok(Prompt { tokens, prefix, command })
 }
 
 /// The text as the model was trained on it: lower case, words and numbers only.
@@ -538,35 +599,65 @@ mod tests {
         assert!(reader.is_complete() && reader.in_call());
     }
 
-    #[test]
-    fn copied_times_become_numbers() {
-        let spoken = Spoken::new().expect("the templates compile");
-        let argument = |kind| TrainedArgument {
+    fn argument(kind: NamedKind, also: &[Value]) -> TrainedArgument {
+        TrainedArgument {
             name: "x".into(),
             kind: Kind::Named(kind),
             optional: false,
             becomes: Vec::new(),
+            also: also.to_vec(),
             values: BTreeMap::new(),
-        };
+        }
+    }
+
+    #[test]
+    fn copied_times_become_numbers() {
         for (kind, text, expected) in [
             (NamedKind::Duration, "five minutes", Some(Value::from(300))),
             (NamedKind::Duration, "an hour and a half", Some(Value::from(5_400))),
             (NamedKind::Duration, "45 seconds", Some(Value::from(45))),
             (NamedKind::Duration, "the pasta", None),
+            (NamedKind::Duration, "five minutes tea", None),
             (NamedKind::Time, "quarter to eight", Some(Value::from("07:45"))),
             (NamedKind::Text, "the pasta", Some(Value::from("the pasta"))),
         ] {
-            assert_eq!(spoken.value(&argument(kind), text), expected, "{text}");
+            assert_eq!(argument(kind, &[]).value(text), expected, "{text}");
         }
     }
 
     #[test]
-    fn a_model_that_copies_durations_calls_with_seconds() {
-        let bundled = include_str!("../../../models/starter/llm/reflex.toml");
-        let copying =
-            bundled.replacen("name = \"seconds\", kind = \"int\"", "name = \"duration\", kind = \"duration\"", 1);
-        assert_ne!(copying, bundled, "the line this test is about is there");
-        let map = ReflexMap::parse(&copying).expect("a map");
+    fn an_argument_can_only_be_what_was_said_or_taught() {
+        let mut grammar = Grammar::new();
+        let heard = Heard::new(&mut grammar, "dim the \"hall to 30% for a 45-minute nap");
+        let values = |kind, also: &[Value]| heard.values(&argument(kind, also));
+        let number = values(NamedKind::Int, &[Value::from(-20)]).expect("numbers were said");
+        for way in ["\"30\"", "\"-30\"", "\"45\"", "\"-20\""] {
+            assert!(number.contains(way), "{way}: {number}");
+        }
+        assert_eq!(values(NamedKind::Duration, &[]).as_deref(), Some(r#""\" " ("45-minute") "\"""#));
+        assert!(values(NamedKind::Text, &[Value::from("shopping")]).is_some_and(|text| text.contains("w0 | w1")));
+        let rules = grammar.finish();
+        assert!(rules.contains(r#"w2 ::= "\"hall" (" " w3)?"#), "what was said cannot end a rule: {rules}");
+
+        let heard = Heard::new(&mut Grammar::new(), "set a timer");
+        assert_eq!(heard.values(&argument(NamedKind::Duration, &[])), None);
+        assert_eq!(heard.values(&argument(NamedKind::Int, &[])), None);
+    }
+
+    #[test]
+    fn a_tool_that_nothing_said_can_fill_is_not_offered() {
+        let map = ReflexMap::parse(include_str!("../../../models/starter/llm/reflex.toml")).expect("the bundled map");
+        let tools = map.as_offered();
+        let read = crate::tools::read(&tools).expect("plain schemas");
+        let offer = map.matched(&read);
+        assert!(offer.grammar("set a timer for five minutes").contains("timer.start"));
+        let without = offer.grammar("set a timer for the pasta");
+        assert!(!without.contains("timer.start") && without.contains("timer.cancel"), "{without}");
+    }
+
+    #[test]
+    fn a_copied_duration_becomes_seconds() {
+        let map = ReflexMap::parse(include_str!("../../../models/starter/llm/reflex.toml")).expect("the bundled map");
         let tools = map.as_offered();
         let read = crate::tools::read(&tools).expect("plain schemas");
         let offer = map.matched(&read);

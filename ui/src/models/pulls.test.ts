@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import type { Model, ModelPull } from "../backend";
-import { endings, offer, onDisk, running, withPull } from "./pulls";
+import { endings, larger, offer, onDisk, running, withPull } from "./pulls";
 
 const pull = (name: string, more: Partial<ModelPull> = {}): ModelPull => ({
   name,
@@ -54,4 +54,19 @@ it("what is offered fits what is there", () => {
 
 it("what is here is added up", () => {
   expect(onDisk([model("a"), model("b", { state: "absent" }), model("c", { bytes: 5 })])).toBe(15);
+});
+
+it("a starter model names the next larger one of its kind, until one is here", () => {
+  const starter = model("starter", { bundled: true });
+  const absent = { state: "absent", can_pull: true } as const;
+  const others = [
+    model("huge", { ...absent, bytes: 90 }),
+    model("small", { ...absent, bytes: 20 }),
+    model("voice", { ...absent, kind: "tts", bytes: 15 }),
+    model("unpinned", { state: "unpinned", bytes: 12 }),
+  ];
+  expect(larger(starter, [starter, ...others])?.name).toBe("small");
+  expect(larger(starter, [starter, model("mine"), ...others])).toBeNull();
+  expect(larger(starter, [starter])).toBeNull();
+  expect(larger(model("huge", absent), others)).toBeNull();
 });

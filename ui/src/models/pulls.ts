@@ -49,3 +49,10 @@ export function offer(model: Model, all: Model[], pull: ModelPull | null): Offer
 export function onDisk(models: Model[]): number {
   return models.filter(({ state }) => state === "installed").reduce((sum, { bytes }) => sum + bytes, 0);
 }
+
+/** The smallest model that does the same as a starter model, only better, and can be fetched now; none while one of them is already here. */
+export function larger(starter: Model, all: Model[]): Model | null {
+  const others = all.filter(({ kind, bundled }) => kind === starter.kind && !bundled);
+  if (!starter.bundled || others.some(({ state }) => state === "installed")) return null;
+  return others.filter(({ can_pull }) => can_pull).sort((a, b) => a.bytes - b.bytes)[0] ?? null;
+}

@@ -647,6 +647,12 @@ export const de: Catalogue = {
     },
     inUse: "In Gebrauch",
     bundled: "Gehört zu Loqa",
+    starter: {
+      stt: "Ein Startmodell: Es hört kurze Befehle auf Englisch. Alles andere wird zu einem Befehl.",
+      llm: "Ein Startmodell: Es macht aus Befehlen Aufrufe von Skills. Fragen beantwortet es nicht.",
+      tts: "Ein Startmodell: eine klare Stimme für kurze Antworten auf Englisch.",
+    },
+    larger: (title: string, bytes: string) => `${title} holen, ${bytes}`,
     ram: (mb) => `${mb} Arbeitsspeicher`,
     size: "Größe",
     licence: "Lizenz",

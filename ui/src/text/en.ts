@@ -644,6 +644,12 @@ export const en = {
     state: { installed: "Installed", absent: "Not installed", incomplete: "Incomplete", unpinned: "Not available" },
     inUse: "In use",
     bundled: "Comes with Loqa",
+    starter: {
+      stt: "A starter model: it hears short commands in English. Anything else comes out as a command.",
+      llm: "A starter model: it turns commands into calls of skills. It cannot answer questions.",
+      tts: "A starter model: a clear voice for short replies in English.",
+    },
+    larger: (title: string, bytes: string) => `Get ${title}, ${bytes}`,
     ram: (mb: string) => `${mb} of memory`,
     size: "Size",
     licence: "Licence",

@@ -110,6 +110,8 @@ async fn list(session: &Session, catalog: &Catalog) -> anyhow::Result<ExitCode> 
             model.title
         );
     }
+    println!("\nThe starter models are made for short commands in English. `loqa models forecast NAME` says how a");
+    println!("larger one would run here, `loqa models pull NAME` fetches it.");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -3,11 +3,9 @@
 //! For each pair of a node and a word the best rest of the way is found once, so the
 //! work is bounded by nodes times words, whatever the template and the utterance.
 
-use super::duration::durations;
 use super::filler::{Place, fillers_at, may_be_text};
-use super::number::numbers;
+use super::spoken::{SpokenKind, read};
 use super::template::{Part, SlotKind};
-use super::time::times;
 use super::words::{self, Word};
 use serde_json::{Map, Value};
 use std::cmp::Ordering;
@@ -158,29 +156,18 @@ impl<'t> Utterance<'t> {
         self.ids.iter().copied().filter(|id| *id != UNKNOWN)
     }
 
-    fn typed_values(&mut self, kind: TypedKind, at: usize) -> &[(usize, Value)] {
+    fn typed_values(&mut self, kind: SpokenKind, at: usize) -> &[(usize, Value)] {
         let Some(known) = self.typed[kind as usize].get_mut(at) else {
             return &[];
         };
         let words = &self.words;
-        known.get_or_insert_with(|| match kind {
-            TypedKind::Duration => durations(words, at).into_iter().map(|d| (d.end, Value::from(d.seconds))).collect(),
-            TypedKind::Number => numbers(words, at).into_iter().map(|n| (n.end, number_value(n.value))).collect(),
-            TypedKind::Time => times(words, at).into_iter().map(|t| (t.end, Value::from(t.text()))).collect(),
-        })
+        known.get_or_insert_with(|| read(words, at, kind))
     }
 
     /// The user's own spelling of some words.
     fn span(&self, from: usize, to: usize) -> &'t str {
         &self.text[self.words[from].start..self.words[to - 1].end]
     }
-}
-
-#[derive(Debug, Clone, Copy)]
-enum TypedKind {
-    Duration,
-    Number,
-    Time,
 }
 
 impl Program {
@@ -377,9 +364,9 @@ impl Slot {
     /// Where the slot may end when it begins at `at`, and what that is worth.
     fn ends(&self, utterance: &mut Utterance<'_>, at: usize) -> Vec<(usize, Score)> {
         let typed = match &self.kind {
-            CompiledKind::Duration => TypedKind::Duration,
-            CompiledKind::Number => TypedKind::Number,
-            CompiledKind::Time => TypedKind::Time,
+            CompiledKind::Duration => SpokenKind::Duration,
+            CompiledKind::Number => SpokenKind::Number,
+            CompiledKind::Time => SpokenKind::Time,
             CompiledKind::Text => return self.text_ends(utterance, at),
             CompiledKind::Choice(choices) => {
                 let rest = &utterance.ids[at..];
@@ -417,9 +404,9 @@ impl Slot {
 
     fn value(&self, utterance: &mut Utterance<'_>, at: usize, end: usize) -> Value {
         let typed = match &self.kind {
-            CompiledKind::Duration => TypedKind::Duration,
-            CompiledKind::Number => TypedKind::Number,
-            CompiledKind::Time => TypedKind::Time,
+            CompiledKind::Duration => SpokenKind::Duration,
+            CompiledKind::Number => SpokenKind::Number,
+            CompiledKind::Time => SpokenKind::Time,
             CompiledKind::Text => return Value::from(utterance.span(at, end)),
             CompiledKind::Choice(choices) => {
                 let said = &utterance.ids[at..end];
@@ -465,7 +452,7 @@ fn intern(word: &str, vocabulary: &mut HashMap<String, u32>) -> u32 {
 }
 
 /// Whole numbers stay whole in JSON.
-fn number_value(value: f64) -> Value {
+pub(super) fn number_value(value: f64) -> Value {
     if value.fract() == 0.0 && value.abs() < 9e15 {
         #[expect(clippy::cast_possible_truncation, reason = "whole and within i64")]
         let whole = value as i64;

@@ -77,7 +77,7 @@ fn clock_times(words: &[Word], at: usize) -> Vec<TimeOfDay> {
     found
 }
 
-/// "half past seven", "a quarter to eight", "ten minutes past six".
+/// "half past seven", "half seven", "a quarter to eight", "ten minutes past six".
 fn relative_times(words: &[Word], at: usize) -> Vec<TimeOfDay> {
     let start = if text(words, at) == "a" { at + 1 } else { at };
     let offsets = match text(words, start) {
@@ -110,6 +110,14 @@ fn relative_times(words: &[Word], at: usize) -> Vec<TimeOfDay> {
             let (hour, minute) = if is_past { (whole(hour), minute) } else { (earlier(whole(hour)), 60 - minute) };
             found.push(TimeOfDay { end, hour, minute });
         }
+    }
+    // "half seven" is British for half past seven.
+    if text(words, at) == "half" {
+        found.extend(hours(words, at + 1).into_iter().map(|hour| TimeOfDay {
+            end: hour.end,
+            hour: whole(hour),
+            minute: 30,
+        }));
     }
     found
 }
@@ -311,6 +319,8 @@ mod tests {
                 "quarter to one",
                 "ten to midnight",
                 "half past twelve in the afternoon",
+                "half seven",
+                "half six in the evening",
             ],
             expect![[r#"
                 half past seven: 07:30 @3
@@ -322,6 +332,8 @@ mod tests {
                 quarter to one: 12:45 @3
                 ten to midnight: 23:50 @3, 10:00 @1
                 half past twelve in the afternoon: 12:30 @6, 12:30 @3
+                half seven: 07:30 @2
+                half six in the evening: 18:30 @5, 06:30 @2
             "#]],
         );
     }

@@ -51,7 +51,7 @@ fn ten_thousand_answers_name_offered_tools_only() {
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     let arguments = [
         "{}",
-        "{\"seconds\":300}",
+        "{\"duration\":\" five minutes\"}",
         "{\"label\":\" tea\"}",
         "{\"room\":\" kitchen\",\"state\":\" on\"}",
         "{\"list\":\" shopping\"}",
@@ -61,7 +61,8 @@ fn ten_thousand_answers_name_offered_tools_only() {
         let offered = subset(&mut dice, &all);
         let read = tools::read(&offered).unwrap();
         let offer = map.matched(&read);
-        let grammar = model.decoder().grammar(&offer.grammar()).unwrap();
+        let grammar =
+            model.decoder().grammar(&offer.grammar("five minutes for tea on the kitchen shopping list")).unwrap();
         for _ in 0..50 {
             tried += 1;
             // A trained name, a name cut short, two names run together, or an invented one.
@@ -133,4 +134,15 @@ fn a_call_that_the_grammar_forced_is_below_any_gate() {
         forced += u32::from(confidence <= 0.1);
     }
     assert!(forced >= 2, "leaving the label out is not what the model wanted: {forced}");
+}
+
+#[test]
+fn the_tools_of_the_evaluation_are_those_of_the_map() {
+    let path = crate::kit::repository().join("models/evaluation/tools.json");
+    let now = serde_json::to_string_pretty(&map().as_offered()).unwrap() + "\n";
+    if std::env::var_os("LOQA_TEST_UPDATE").is_some() {
+        std::fs::write(&path, &now).unwrap();
+    }
+    let then = std::fs::read_to_string(&path).unwrap();
+    assert!(then == now, "`{}` is not what reflex.toml says; write it anew with LOQA_TEST_UPDATE=1", path.display());
 }
