@@ -81,7 +81,7 @@ def main() -> int:
 
         replies = [tuple(r) for r in json.loads((work / "replies.json").read_text(encoding="utf-8"))]
         figures = {}
-        for name in ("slt", "rms"):
+        for name in ("mid", "slt", "rms"):
             voice = Voice(model, work / "voices" / f"{name}.bin")
             figures[name], rows = understood(voice, replies)
             figures[name]["odd inputs that fail"] = odd_inputs(voice)

@@ -17,7 +17,7 @@ const MAX_ROWS: u64 = 4_096;
 /// Most voices that are offered; Kokoro v1.0 has 54 in all languages.
 const MAX_VOICES: usize = 512;
 /// Voices to begin with when the configuration names none, best first.
-const FAVOURITES: &[&str] = &["af_heart", "slt", "af_bella", "am_michael"];
+const FAVOURITES: &[&str] = &["af_heart", "mid", "slt", "af_bella", "am_michael"];
 
 /// The voices of one model.
 #[derive(Debug)]

@@ -76,6 +76,8 @@ struct Case {
     of: usize,
     /// Time of the engine.
     ms: f64,
+    /// Time until the first sound (tts only).
+    first_ms: f64,
     /// Length of the sound, where there is one.
     audio_ms: f64,
     /// Whether a tool was called, and whether one should have been (llm only).
@@ -149,6 +151,7 @@ impl Eval {
             wrong: words.errors(),
             of: words.of,
             ms: millis_since(began),
+            first_ms: 0.0,
             audio_ms,
             acted: false,
             should_act: false,
@@ -222,9 +225,11 @@ impl Eval {
             Kind::Tts => {
                 add("judged_by", json!(session.config.text("stt.model")));
                 add("words_understood", share(right, of));
+                let first: Vec<f64> = cases.iter().map(|case| case.first_ms).collect();
+                add("first_chunk_ms", percentiles(&first));
             }
         }
-        add("ms", json!({ "p50": percentile(&ms, 0.5), "p95": percentile(&ms, 0.95), "max": percentile(&ms, 1.0) }));
+        add("ms", percentiles(&ms));
         if audio_ms > 0.0 {
             add("real_time_factor", json!(ms.iter().sum::<f64>() / audio_ms));
         }
@@ -317,6 +322,7 @@ async fn plan(hub: &Hub, offered: &[ToolSpec], row: &[String]) -> anyhow::Result
         wrong: usize::from(!is_right),
         of: 1,
         ms,
+        first_ms: 0.0,
         audio_ms: 0.0,
         acted: call.is_some(),
         should_act: expected[0].is_some(),
@@ -348,11 +354,16 @@ async fn speak(hub: &Hub, session: &Session, row: &[String]) -> anyhow::Result<C
         wrong: words.errors(),
         of: words.of,
         ms,
+        first_ms: spoken.done.first_chunk_us as f64 / 1_000.0,
         audio_ms: spoken.samples.len() as f64 * 1_000.0 / f64::from(OUTPUT_SAMPLE_RATE),
         acted: false,
         should_act: false,
         confidence: heard.confidence,
     })
+}
+
+fn percentiles(ms: &[f64]) -> Value {
+    json!({ "p50": percentile(ms, 0.5), "p95": percentile(ms, 0.95), "max": percentile(ms, 1.0) })
 }
 
 /// The cases with the most that is wrong, worst first.
@@ -412,6 +423,7 @@ mod tests {
             wrong,
             of: 1,
             ms: 0.0,
+            first_ms: 0.0,
             audio_ms: 0.0,
             acted: true,
             should_act,

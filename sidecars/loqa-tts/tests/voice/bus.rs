@@ -146,7 +146,7 @@ async fn clauses_are_spoken_over_the_bus() {
     let announce = hub.announced().await;
     let capability = &announce.capabilities[0];
     assert_eq!((capability.name.as_str(), capability.model.as_str()), (CAPABILITY, "starter-tts"));
-    assert_eq!(capability.voices, ["slt", "rms"]);
+    assert_eq!(capability.voices, ["mid", "rms", "slt"]);
     assert_eq!(capability.languages, ["en-US"]);
     assert_eq!((capability.sample_rate, capability.quantisation.as_str()), (Some(24_000), "f16"));
     assert!(capability.measured_speed > 1.0, "{}", capability.measured_speed);
@@ -163,7 +163,7 @@ async fn clauses_are_spoken_over_the_bus() {
     assert_eq!((samples.len(), done.unwrap().chunks), (0, 0), "nothing to say is no failure");
     let failure = hub.speak(4, "Hi.", Some("nobody")).await.1.unwrap_err();
     assert_eq!(failure.code, ErrorCode::BadRequest);
-    assert!(failure.message.contains("available: slt, rms"), "{failure}");
+    assert!(failure.message.contains("available: mid, rms, slt"), "{failure}");
     let failure = hub.speak(5, &"a ".repeat(1_500), None).await.1.unwrap_err();
     assert_eq!(failure.code, ErrorCode::TextTooLong);
 
