@@ -30,6 +30,7 @@ const CHECKS = [
   ["dependencies", CARGO_DENY, ["--config", "deny.toml", ...DENY]],
   ["dependencies of the skills", CARGO_DENY, ["--config", "deny.toml", ...SKILLS, ...DENY]],
   ["set-up tests", process.execPath, ["--test", ...nodeTests()]],
+  ["recipes of the models", process.execPath, [join("tools", "python.mjs"), "-m", "unittest", "discover", "-s", join("models", "recipes"), "-p", "test_*.py"]],
   ["build", "cargo", ["build", "--locked", "--workspace", "--all-targets"]],
   ["clippy", "cargo", ["clippy", "--locked", "--workspace", "--all-targets", ...STRICT]],
   ["tests", "cargo", ["test", "--locked", "--workspace", "--no-fail-fast"]],

@@ -88,6 +88,29 @@ class Recogniser(unittest.TestCase):
         self.assertEqual(run_in("stt", program).strip(), "True  Set a timer for 5 minutes.")
 
 
+    def test_training_processes_share_a_step_without_sharing_a_sentence(self) -> None:
+        program = """
+import numpy as np
+from batches import CHUNK, BatchPlan, Maker
+from vocabulary import BLANK, END, NO_SPEECH, NO_TIMES, START, encode
+class Made:  # the interface of augment.Store
+    written = [f"Stop {n}." for n in range(400)]
+    spoken = ["stop"] * 400
+    mel = [np.full((60 + n, 80), -4, np.float16) for n in range(400)]
+    def __len__(self): return 400
+used = sorted({t for w in Made.written for t in encode(" " + w)} | set(BLANK) | {END, START, NO_SPEECH, NO_TIMES})
+noise = [np.full((600, 80), -6, np.float16)]
+def said(processes, rank):
+    maker = Maker(Made(), noise, used, BatchPlan(size=4, processes=processes, seed=3, no_speech=0))
+    batches = maker.chunk(5 * processes + rank)
+    return [tuple(r) for b in batches for r in b["wanted"].tolist()], [b["mel"].shape[2] for b in batches]
+(one, first), (other, second) = said(2, 0), said(2, 1)
+print(len(one), len(set(map(str, one)) & set(map(str, other))))
+print(max(abs(a - b) for a, b in zip(first, second)) <= 60, said(2, 0)[0] == one)
+"""
+        self.assertEqual(run_in("stt", program).splitlines(), ["32 0", "True True"])
+
+
 class Speaker(unittest.TestCase):
     def test_only_questions_that_want_yes_or_no_rise(self) -> None:
         program = "from labels import labels\nfor p in ('ˌɪz ðə lˈIt ˈɔn?','wˌʌt tˈIm ˈɪz ɪt?','dˈʌn.'): print('H-H%' in ' '.join(labels(p,{})[0]))"

@@ -20,7 +20,7 @@ const MINIMUM_PIP = [22, 3, 0];
 export const TESTS = {
   name: "tests",
   requirements: REQUIREMENTS,
-  probe: "import openai, schemathesis.cli, wyoming.client",
+  probe: "import numpy, openai, schemathesis.cli, wyoming.client",
   installTimeoutMs: 15 * 60 * 1000, // chosen: twenty megabytes on a slow line
 };
 /** On Linux torch brings the libraries for NVIDIA's GPUs, about 3 GB, whether there is one or not. */
