@@ -136,6 +136,9 @@ impl LocalModel {
             self.decoder.advance(picked.token, stop)?;
         }
         if let Some(call) = self.finished_call(&mut reply, &tools, truncated)? {
+            if let Dialect::Reflex(map) = &self.dialect {
+                confidence = map.confidence(confidence);
+            }
             if steered {
                 confidence = confidence.min(STEERED_CONFIDENCE);
             }

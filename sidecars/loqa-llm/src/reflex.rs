@@ -37,6 +37,8 @@ const MARKERS: [&str; 3] = ["<|tools|>", "<|user|>", "<|out|>"];
 /// Longest command in bytes. The context holds 512 tokens, and no command is this long.
 const MAX_COMMAND: usize = 2_000;
 
+/// What a hub does not ask back about: its default for `llm.min_tool_confidence`.
+const SURE: f32 = 0.7;
 /// Words of a command that may be copied; later ones are not. Chosen: twice the longest command of the training text.
 const MAX_COPIED_WORDS: usize = 60;
 
@@ -45,6 +47,9 @@ const MAX_COPIED_WORDS: usize = 60;
 #[serde(deny_unknown_fields)]
 pub struct ReflexMap {
     version: u32,
+    /// Lowest token probability of a call from which on at most one in fifty was wrong
+    /// when the model was evaluated.
+    sure_from: f32,
     replies: Vec<String>,
     not_installed: String,
     abilities: String,
@@ -137,6 +142,9 @@ impl ReflexMap {
     /// Reads the text of a map.
     pub fn parse(text: &str) -> Result<Self, String> {
         let map: Self = toml::from_str(text).map_err(|e| e.to_string())?;
+        if !(0.0 < map.sure_from && map.sure_from < 1.0) {
+            return Err(format!("`sure_from` is {}, it lies between 0 and 1", map.sure_from));
+        }
         if map.version != MAP_VERSION {
             return Err(format!("its version is {}, this program reads {MAP_VERSION}", map.version));
         }
@@ -146,6 +154,19 @@ impl ReflexMap {
             }
         }
         Ok(map)
+    }
+
+    /// The confidence to announce for a call whose unlikeliest token had `probability`:
+    /// 0.7, the hub's own gate, stands for `sure_from`, and both sides of it are
+    /// stretched evenly.
+    #[must_use]
+    pub fn confidence(&self, probability: f32) -> f32 {
+        let from = self.sure_from;
+        if probability < from {
+            probability / from * SURE
+        } else {
+            SURE + (probability - from) / (1.0 - from).max(f32::EPSILON) * (1.0 - SURE)
+        }
     }
 
     /// Every trained tool under its own name, with the arguments it was trained on: for
@@ -670,6 +691,14 @@ mod tests {
     }
 
     #[test]
+    fn what_it_is_sure_of_passes_the_gate_of_the_hub() {
+        let map = ReflexMap::parse(include_str!("../../../models/starter/llm/reflex.toml")).expect("the bundled map");
+        let at = |probability| map.confidence(probability);
+        assert!((at(map.sure_from) - SURE).abs() < 1e-6 && (at(1.0) - 1.0).abs() < 1e-6 && at(0.0).abs() < 1e-6);
+        assert!(at(map.sure_from - 0.01) < SURE && at(map.sure_from * 0.5) < at(map.sure_from * 0.6));
+    }
+
+    #[test]
     fn a_map_with_a_mistake_is_refused_by_name() {
         let bundled = include_str!("../../../models/starter/llm/reflex.toml");
         ReflexMap::parse(bundled).expect("the bundled map");
@@ -677,6 +706,8 @@ mod tests {
         assert!(ReflexMap::parse(&newer).expect_err("newer").contains("version is 2"));
         let twice = format!("{bundled}\n[[tool]]\nname = \"dialog.no\"\nskill = \"dialog\"\nstands_for = []\n");
         assert!(ReflexMap::parse(&twice).expect_err("twice").contains("`dialog.no` occurs twice"));
+        let sure = bundled.replacen("\nsure_from = ", "\nsure_from = 1", 1);
+        assert!(ReflexMap::parse(&sure).expect_err("too sure").contains("`sure_from` is 1"));
         let typo = bundled.replacen("\nstands_for", "\nstand_for", 1);
         assert!(ReflexMap::parse(&typo).expect_err("typo").contains("stand_for"));
     }
