@@ -26,7 +26,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints, logs and results")
     parser.add_argument("--resume", action="store_true", help="continue from the newest checkpoint in --work")
-    parser.add_argument("--steps", type=int, help="length of the schedule (default: 12,000; a resumed run may shorten or lengthen it)")
+    parser.add_argument("--steps", type=int, help="length of the schedule (default: 6,500; a resumed run may shorten or lengthen it)")
     parser.add_argument("--matrix-rate", type=float, help="Muon's rate at its flat top (default 0.02; 0.012 when continuing from --from)")
     parser.add_argument("--from", dest="initial", type=Path, help="weights to continue from; needs the tokenizer they were trained with")
     parser.add_argument("--tokenizer", type=Path, help="use this SentencePiece model instead of training one")

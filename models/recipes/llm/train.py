@@ -35,7 +35,7 @@ EVALUATIONS = {
 
 @dataclass
 class Plan:
-    steps: int = 12000
+    steps: int = 6500
     lists: int = 8
     requests: int = 16
     matrix_rate: float = 0.02

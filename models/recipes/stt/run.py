@@ -27,7 +27,7 @@ def main() -> int:
     parser.add_argument("--resume", action="store_true", help="continue from the newest checkpoint in --work")
     parser.add_argument("--from", dest="initial", type=Path, help="weights to begin with (weights.pt of another run, or its checkpoint)")
     parser.add_argument("--utterances", type=int, default=50_000)
-    parser.add_argument("--presentations", type=int, help="length of the schedule (default: 1,000,000 utterances shown)")
+    parser.add_argument("--presentations", type=int, help="length of the schedule (default: 330,000 utterances shown)")
     parser.add_argument("--batch", type=int, help="utterances in a step (default 28; 224 with twice the rates does well on a GPU)")
     parser.add_argument("--workers", type=int, default=1, help="processes that make speech, and batches for a GPU")
     parser.add_argument("--processes", type=int, default=1, help="training processes, one thread each, when there is no GPU")

@@ -35,7 +35,7 @@ from vocabulary import BLANK, END, NO_SPEECH, NO_TIMES, START, decode, encode
 
 @dataclass
 class Plan:
-    presentations: int = 1_000_000
+    presentations: int = 330_000
     batch: int = 28  # of one process
     processes: int = 1
     rate: float = 1.8e-3

@@ -100,8 +100,10 @@ fn the_model_itself_calls_offered_tools_only() {
         "mute",
         "who are you",
     ];
+    // 10,000 for the figure of an evaluation.
+    let rounds = std::env::var("LOQA_TEST_N").map_or(400, |n| n.parse().expect("a number of rounds"));
     let mut calls = 0;
-    for round in 0..400 {
+    for round in 0..rounds {
         let offered = subset(&mut dice, &all);
         let text = commands[round % commands.len()];
         match command(&mut model, text, &offered) {
@@ -114,7 +116,7 @@ fn the_model_itself_calls_offered_tools_only() {
             Err(failure) => assert!(failure.message.contains("do not fit"), "{failure}"),
         }
     }
-    assert!(calls > 100, "only {calls} calls");
+    assert!(calls > rounds / 4, "only {calls} calls");
 }
 
 #[test]
