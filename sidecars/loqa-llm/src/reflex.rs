@@ -47,8 +47,8 @@ const MAX_COPIED_WORDS: usize = 60;
 #[serde(deny_unknown_fields)]
 pub struct ReflexMap {
     version: u32,
-    /// Lowest token probability of a call from which on at most one in fifty was wrong
-    /// when the model was evaluated.
+    /// Lowest token probability of a call that deserves the confidence [`SURE`], by what
+    /// was measured on development sets.
     sure_from: f32,
     replies: Vec<String>,
     not_installed: String,
