@@ -157,7 +157,7 @@ async fn silence_and_noise_end_quietly_without_an_action() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_no_utterance_covers_goes_to_the_model_which_acts_only_when_sure() {
     let hub = TestHub::start(&[("stt.enabled", "false")]).await;
-    let sure = hub.ask("hey give the pasta ten minutes").await;
+    let sure = hub.ask("the cake takes forty minutes please time it").await;
     assert_eq!(sure.class, TurnClass::Reflex);
     assert_eq!(sure.tool.as_ref().map(|call| call.name.as_str()), Some("timer.start"), "{sure:?}");
     assert!(!sure.reply.is_empty());

@@ -211,7 +211,7 @@ fn a_phrase_is_kept_until_voice_speed_or_text_differ() {
         assert!(!speak(&mut speaker, other).unwrap().1.cached, "{other:?}");
     }
     assert!(
-        speak(&mut speaker, Clause { voice: Some("slt"), ..clause("Timer set.") }).unwrap().1.cached,
+        speak(&mut speaker, Clause { voice: Some("mid"), ..clause("Timer set.") }).unwrap().1.cached,
         "the default by its name"
     );
 }
