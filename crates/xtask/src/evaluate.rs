@@ -29,7 +29,7 @@ const SETS: [Set; 8] = [
     set("llm", "llm", false, "hand-written, only the timer skill installed"),
     set("llm-hand", "llm", true, "hand-written by the author of the training text"),
     set("llm-independent", "llm", true, "hand-written by somebody who had not seen the training text"),
-    set("llm-values", "llm", true, "trained phrasings, held-out values"),
+    set("llm-values", "llm", true, "trained phrasings, held-out values in the 190 that have one"),
     set("llm-phrasings", "llm", true, "held-out phrasings"),
     set("llm-noise", "llm", true, "held-out values with a recogniser's slips"),
     set("tts", "tts", false, "replies of skills"),

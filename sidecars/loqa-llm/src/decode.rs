@@ -37,7 +37,7 @@ const MAX_SNAPSHOTS: usize = 4;
 const MAX_SNAPSHOT_BYTES: usize = 256 << 20;
 /// A prefix shorter than this is not worth a snapshot.
 const MIN_SNAPSHOT_TOKENS: usize = 16;
-/// Compiled grammars kept; one per set of tools.
+/// Compiled grammars kept: one per set of tools, and per command for the reflex model.
 const MAX_GRAMMARS: usize = 8;
 /// Candidates that are looked at before the whole vocabulary is.
 const TOP_CANDIDATES: usize = 64;
