@@ -121,8 +121,6 @@ enum NamedKind {
     Text,
     Int,
     Number,
-    /// `06:30`, without a leading space.
-    Clock,
     /// A span of time in words, copied from the command; becomes seconds.
     Duration,
     /// A time of day in words, copied from the command; becomes `06:30`.
@@ -181,7 +179,7 @@ impl ReflexMap {
                 let kind = match argument.kind {
                     Kind::Named(NamedKind::Int | NamedKind::Duration) => "integer",
                     Kind::Named(NamedKind::Number) => "number",
-                    Kind::Named(NamedKind::Text | NamedKind::Clock | NamedKind::Time) | Kind::Words(_) => "string",
+                    Kind::Named(NamedKind::Text | NamedKind::Time) | Kind::Words(_) => "string",
                 };
                 properties.insert(name.clone(), json!({"type": kind}));
                 if !argument.optional {
@@ -430,7 +428,6 @@ impl Heard {
             Kind::Named(NamedKind::Duration) => quoted(self.durations.clone()),
             Kind::Named(NamedKind::Time) => quoted(self.times.clone()),
             Kind::Words(words) => quoted(words.iter().map(|word| literal(word)).collect()),
-            Kind::Named(NamedKind::Clock) => Some(r#""\"" ([0-1] [0-9] | "2" [0-3]) ":" [0-5] [0-9] "\"""#.to_owned()),
             Kind::Named(NamedKind::Int | NamedKind::Number) => {
                 let whole_only = matches!(argument.kind, Kind::Named(NamedKind::Int));
                 let said = self.numbers.iter().filter(|n| !whole_only || n.fract() == 0.0);
